@@ -1,0 +1,145 @@
+"""What a recommender is, the registry of those that are here, and how scores become a list."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+
+from core.data.dataset import Dataset, Histories, to_matrix
+from core.errors import ConfigError, near
+
+Progress = Callable[[str, int, int, Mapping[str, float]], None]
+"""`progress(stage, done, total, numbers)`: called now and then by long work; numbers are e.g. {"loss": 0.3}.
+It may raise KeyboardInterrupt to stop the work."""
+
+
+def no_progress(stage: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
+    """Ignore progress."""
+
+
+class LinearScorer(NamedTuple):
+    """A scorer of the form `score(x) = x @ V.T + b`: allows exact attribution and steering in the browser."""
+
+    V: np.ndarray
+    """(n_items, d_in) float32."""
+    b: np.ndarray
+    """(n_items,) float32."""
+
+
+@runtime_checkable
+class Recommender(Protocol):
+    """A recommender that was fitted, or can be. `score` takes embeddings, never user ids, so that a steered embedding
+    is scored by the same line as the original."""
+
+    name: str
+    config: Any
+    d_in: int
+    n_items: int
+
+    @classmethod
+    def fit(cls, train: Dataset, config: Any, *, seed: int, progress: Progress = no_progress) -> "Recommender":
+        """Learn from `train`."""
+        ...
+
+    def embed(self, histories: Histories) -> np.ndarray:
+        """Give (len(histories), d_in) float32 for any histories, also of invented viewers. Deterministic."""
+        ...
+
+    def embed_items(self) -> np.ndarray:
+        """Give the (n_items, d_in) float32 vectors of the items themselves."""
+        ...
+
+    def probe_items(self) -> np.ndarray:
+        """Give (n_items, d_in): each item as the SAE sees it. Its own vector in two-tower models (MF), the viewer whose
+        whole history is this item in autoencoders (ELSA)."""
+        ...
+
+    def score(self, embeddings: np.ndarray) -> np.ndarray:
+        """Give (n, n_items) float32 scores of (n, d_in) embeddings; higher is better; seen items are NOT masked."""
+        ...
+
+    @property
+    def linear(self) -> LinearScorer | None:
+        """The scorer as `x @ V.T + b`, or None where it is not linear."""
+        ...
+
+    def torch_scorer(self) -> Callable[[Any], Any]:
+        """Give the differentiable twin of `score`: torch (n, d_in) -> torch (n, n_items). Imports torch."""
+        ...
+
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """Give everything that was learnt, for saving."""
+        ...
+
+    @classmethod
+    def from_arrays(cls, config: Any, arrays: Mapping[str, np.ndarray]) -> "Recommender":
+        """Restore what `to_arrays` gave."""
+        ...
+
+
+class Entry(NamedTuple):
+    """Where a recommender lives; resolved at first use, so that opening a page never imports torch."""
+
+    model: str
+    """`module:Class`, with a class attribute `Config`."""
+    summary: str
+    """What it is, in one sentence for people."""
+
+
+RECOMMENDERS: dict[str, Entry] = {
+    "popularity": Entry("core.recommenders.popularity:Popularity", "The most consumed items, the same list for everybody: a reference."),
+    "ease": Entry("core.recommenders.ease:EASE", "Item-to-item weights in closed form (Steck 2019): a strong reference."),
+    "mf": Entry("core.recommenders.mf:MF", "Matrix factorisation with biases, trained to tell consumed from not consumed items."),
+    "elsa": Entry("core.recommenders.elsa:ELSA", "Shallow linear autoencoder with unit item vectors (Vančura et al. 2022)."),
+}
+
+
+def resolve(path: str) -> Any:
+    """Import `module:name` now and give the object."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def recommender_class(name: str) -> Any:
+    """Give the class of a registered recommender.
+
+    Raises:
+        ConfigError: There is no recommender of this name.
+    """
+    if name not in RECOMMENDERS:
+        raise ConfigError(
+            f"There is no recommender {name!r}{near(name, RECOMMENDERS)}.", f"Use one of: {', '.join(RECOMMENDERS)}."
+        )
+    return resolve(RECOMMENDERS[name].model)
+
+
+def rank(scores: np.ndarray, n: int, seen: Histories | None = None) -> np.ndarray:
+    """Give the `n` best items of each row, best first; equal scores in the order of the item index.
+
+    Args:
+        scores: (n_rows, n_items); NaN is a mistake of the caller. Not changed.
+        n: List length.
+        seen: Items of each row that must not be in the list.
+
+    Returns:
+        (n_rows, n) int32 item indices; -1 fills a list that ran out of items.
+    """
+    scores = np.array(scores, dtype=np.float32, ndmin=2)
+    if np.isnan(scores).any():
+        raise ValueError("scores hold NaN")
+    n_rows, n_items = scores.shape
+    if seen is not None:
+        mask = to_matrix(seen, n_items)
+        scores[np.repeat(np.arange(n_rows), np.diff(mask.indptr)), mask.indices] = -np.inf
+    width = min(n, n_items)
+    # The n-th best value is the border; a stable sort of all that reach it makes ties deterministic.
+    out = np.full((n_rows, n), -1, dtype=np.int32)
+    for row in range(n_rows):
+        line = scores[row]
+        border = np.partition(line, n_items - width)[n_items - width]
+        above = np.flatnonzero(line >= border)
+        best = above[np.argsort(-line[above], kind="stable")][:width]
+        best = best[line[best] > -np.inf]
+        out[row, : best.size] = best
+    return out
