@@ -8,15 +8,7 @@ import numpy as np
 
 from core.data.dataset import Dataset, Histories, to_matrix
 from core.errors import ConfigError, near
-
-Progress = Callable[[str, int, int, Mapping[str, float]], None]
-"""`progress(stage, done, total, numbers)`: called now and then by long work; numbers are e.g. {"loss": 0.3}.
-It may raise KeyboardInterrupt to stop the work."""
-
-
-def no_progress(stage: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
-    """Ignore progress."""
-
+from core.progress import Progress, no_progress
 
 class LinearScorer(NamedTuple):
     """A scorer of the form `score(x) = x @ V.T + b`: allows exact attribution and steering in the browser."""
