@@ -1,6 +1,7 @@
 """What every config shares: a strict reader, so that a misspelt setting is an error and never a silent default."""
 
 import dataclasses
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -63,7 +64,7 @@ def _read(hint: Any, value: Any, name: str) -> Any:
             number = float(value)
         except (TypeError, ValueError):
             raise ConfigError(f"{name} is {value!r}, expected a number.", f"Give {name} a number.") from None
-        if number != number or number in (float("inf"), float("-inf")):
+        if not math.isfinite(number):
             raise ConfigError(f"{name} is {value!r}, expected a finite number.", f"Give {name} a finite number.")
         if hint is int:
             if number != int(number):

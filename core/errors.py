@@ -54,9 +54,9 @@ class MissingDependencyError(UserError):
 
 
 def one_line(text: str, limit: int = 400) -> str:
-    """Fold white space and control characters of untrusted text and cut it at `limit` characters.
+    r"""Fold white space and control characters of untrusted text and cut it at `limit` characters.
 
-    >>> one_line("a\\n  b")
+    >>> one_line("a\n  b")
     'a b'
     """
     folded = " ".join("".join(c if c.isprintable() else " " for c in text).split())

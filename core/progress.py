@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 Progress = Callable[[str, int, int, Mapping[str, float]], None]
-"""`progress(stage, done, total, numbers)`, called now and then by long work; numbers are for people, e.g. {"loss": 0.3}.
+"""`progress(stage, done, total, numbers)`, called now and then by long work; numbers are for people: {"loss": 0.3}.
 It may raise KeyboardInterrupt: the work stops and leaves nothing half-done."""
 
 

@@ -1,0 +1,1 @@
+"""The dashboard: shows what lies in a workspace and asks `core` for the rest."""

@@ -10,6 +10,7 @@ from core.data.dataset import Dataset, Histories, to_matrix
 from core.errors import ConfigError, near
 from core.progress import Progress, no_progress
 
+
 class LinearScorer(NamedTuple):
     """A scorer of the form `score(x) = x @ V.T + b`: allows exact attribution and steering in the browser."""
 
@@ -21,8 +22,10 @@ class LinearScorer(NamedTuple):
 
 @runtime_checkable
 class Recommender(Protocol):
-    """A recommender that was fitted, or can be. `score` takes embeddings, never user ids, so that a steered embedding
-    is scored by the same line as the original."""
+    """A recommender that was fitted, or can be.
+
+    `score` takes embeddings, never user ids: a steered embedding is scored by the same line as the original.
+    """
 
     name: str
     config: Any
@@ -43,8 +46,10 @@ class Recommender(Protocol):
         ...
 
     def probe_items(self) -> np.ndarray:
-        """Give (n_items, d_in): each item as the SAE sees it. Its own vector in two-tower models (MF), the viewer whose
-        whole history is this item in autoencoders (ELSA)."""
+        """Give (n_items, d_in): each item as the SAE sees it.
+
+        Its own vector in two-tower models (MF), the viewer whose whole history is this item in autoencoders (ELSA).
+        """
         ...
 
     def score(self, embeddings: np.ndarray) -> np.ndarray:
@@ -80,10 +85,18 @@ class Entry(NamedTuple):
 
 
 RECOMMENDERS: dict[str, Entry] = {
-    "popularity": Entry("core.recommenders.popularity:Popularity", "The most consumed items, the same list for everybody: a reference."),
-    "ease": Entry("core.recommenders.ease:EASE", "Item-to-item weights in closed form (Steck 2019): a strong reference."),
-    "mf": Entry("core.recommenders.mf:MF", "Matrix factorisation with biases, trained to tell consumed from not consumed items."),
-    "elsa": Entry("core.recommenders.elsa:ELSA", "Shallow linear autoencoder with unit item vectors (Vančura et al. 2022)."),
+    "popularity": Entry(
+        "core.recommenders.popularity:Popularity", "The most consumed items, the same list for everybody: a reference."
+    ),
+    "ease": Entry(
+        "core.recommenders.ease:EASE", "Item-to-item weights in closed form (Steck 2019): a strong reference."
+    ),
+    "mf": Entry(
+        "core.recommenders.mf:MF", "Matrix factorisation with biases, trained to tell consumed from not consumed items."
+    ),
+    "elsa": Entry(
+        "core.recommenders.elsa:ELSA", "Shallow linear autoencoder with unit item vectors (Vančura et al. 2022)."
+    ),
 }
 
 

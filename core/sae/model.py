@@ -1,9 +1,9 @@
 """The sparse autoencoder at inference: one model for every training recipe, in NumPy.
 
-    x_n, scale, shift = normalise(x)
-    pre_acts = (x_n - b_dec * centre_input) @ W_enc + b_enc
-    acts     = gate(pre_acts)                             relu | topk(k) | threshold
-    x_hat    = (acts @ W_dec + b_dec) * scale + shift
+x_n, scale, shift = normalise(x)
+pre_acts = (x_n - b_dec * centre_input) @ W_enc + b_enc
+acts     = gate(pre_acts)                             relu | topk(k) | threshold
+x_hat    = (acts @ W_dec + b_dec) * scale + shift
 """
 
 from collections.abc import Mapping
@@ -27,10 +27,12 @@ class SAEConfig:
     Attributes:
         d_in: Width of an embedding.
         d_sae: Number of neurons.
-        gate: `relu`; `topk`: of the ReLU values the k largest stay; `threshold`: values above a threshold of each neuron stay.
+        gate: `relu`; `topk`: of the ReLU values the k largest stay; `threshold`: values above a threshold of each
+            neuron stay.
         k: Active neurons of the `topk` gate, 0 otherwise.
         normalisation: `none`; `global`: divided by one number, the root mean square of the training embeddings;
-            `sample`: each embedding less its mean over its own dimensions, divided by its own deviation; `unit`: divided by its own length.
+            `sample`: each embedding less its mean over its own dimensions, divided by its own deviation;
+            `unit`: divided by its own length.
         centre_input: b_dec is subtracted before encoding (the papers' choice), or not.
     """
 
@@ -147,5 +149,7 @@ class SAE:
     @classmethod
     def from_arrays(cls, config: SAEConfig, arrays: Mapping[str, Any]) -> "SAE":
         """Restore what `to_arrays` gave."""
-        weights = {name: np.asarray(arrays[name], np.float32) for name in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold")}
+        weights = {
+            name: np.asarray(arrays[name], np.float32) for name in ("W_enc", "b_enc", "W_dec", "b_dec", "threshold")
+        }
         return cls(config, **weights, global_scale=float(np.asarray(arrays["global_scale"])[0]))

@@ -1,0 +1,1 @@
+"""Edits of neurons and what they change."""

@@ -39,17 +39,22 @@ class Edit:
 
     def __post_init__(self) -> None:
         if isinstance(self.neuron, bool) or not isinstance(self.neuron, int | np.integer) or self.neuron < 0:
-            raise ConfigError(f"The neuron of an edit is {self.neuron!r}, expected a whole number from 0.", "Use a neuron's index.")
+            raise ConfigError(
+                f"The neuron of an edit is {self.neuron!r}, expected a whole number from 0.", "Use a neuron's index."
+            )
         if self.mode not in get_args(Mode):
             raise ConfigError(
                 f"The mode of an edit is {self.mode!r}{near(str(self.mode), get_args(Mode))}.", "Use add, scale or set."
             )
         value = self.value
         if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not math.isfinite(value):
-            raise ConfigError(f"The value of the edit of neuron {self.neuron} is {value!r}, expected a number.", "Give a number.")
+            raise ConfigError(
+                f"The value of the edit of neuron {self.neuron} is {value!r}, expected a number.", "Give a number."
+            )
         if abs(value) > MAX_VALUE:
             raise ConfigError(
-                f"The value of the edit of neuron {self.neuron} is {value:g}, beyond ±{MAX_VALUE:g}.", "Give a smaller value."
+                f"The value of the edit of neuron {self.neuron} is {value:g}, beyond ±{MAX_VALUE:g}.",
+                "Give a smaller value.",
             )
         object.__setattr__(self, "neuron", int(self.neuron))
         object.__setattr__(self, "value", float(value))
@@ -106,7 +111,9 @@ class Steering:
                 raise KeyError("edits")
             return cls(tuple(_edit_from(row) for row in rows))
         except (json.JSONDecodeError, KeyError, TypeError) as error:
-            raise ConfigError(f"This is not a saved steering: {error}.", 'Give {"edits": [{"neuron", "mode", "value"}]}.') from None
+            raise ConfigError(
+                f"This is not a saved steering: {error}.", 'Give {"edits": [{"neuron", "mode", "value"}]}.'
+            ) from None
 
 
 class Contributions(NamedTuple):
@@ -182,5 +189,7 @@ def parse_edits(texts: Sequence[str]) -> Steering:
                 raise ValueError
             edits.append(Edit(int(neuron), mode if colon else "add", float(value)))  # type: ignore[arg-type]
         except ValueError:
-            raise ConfigError(f"{text[:60]!r} is not an edit.", "Write NEURON=VALUE, for example 17=2.0 or 17=scale:0.") from None
+            raise ConfigError(
+                f"{text[:60]!r} is not an edit.", "Write NEURON=VALUE, for example 17=2.0 or 17=scale:0."
+            ) from None
     return Steering(tuple(edits))

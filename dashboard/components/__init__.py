@@ -1,0 +1,1 @@
+"""Elements of our own, one folder each."""
