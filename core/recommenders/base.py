@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import numpy as np
 
 from core.data.dataset import Dataset, Histories, to_matrix
-from core.errors import ConfigError, near
+from core.errors import ConfigError, TrainingError, near
 from core.progress import Progress, no_progress
 
 
@@ -117,6 +117,15 @@ def recommender_class(name: str) -> Any:
             f"There is no recommender {name!r}{near(name, RECOMMENDERS)}.", f"Use one of: {', '.join(RECOMMENDERS)}."
         )
     return resolve(RECOMMENDERS[name].model)
+
+
+def require_interactions(train: Dataset) -> None:
+    """Raise `TrainingError` when there is nothing to learn from."""
+    if not train.n_interactions:
+        raise TrainingError(
+            f"The dataset {train.name!r} has no interactions to learn from.",
+            "Check its file and the filters of the build.",
+        )
 
 
 def rank(scores: np.ndarray, n: int, seen: Histories | None = None) -> np.ndarray:
