@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import sparse, stats
+from scipy import sparse
 
 from core.data.dataset import Dataset
 from core.errors import one_line
@@ -49,19 +49,16 @@ class Concept(NamedTuple):
 def concepts_of(dataset: Dataset, min_items: int = 10) -> list[Concept]:
     """Give every genre, tag and decade that at least `min_items` items have: genres, then tags, then decades, by name.
 
-    Spellings that differ in case or outer white space are one concept, named as most items spell it. A tag with the name of a
-    genre joins the genre; a tag with the name of a decade becomes "1980s (tag)". An item without a year has no decade.
+    Spellings that differ in case or outer white space are one concept, named as most items spell it. A tag with the
+    name of a genre joins the genre; one with the name of a decade becomes "1980s (tag)". No year, no decade.
     """
     genres, tags = (_members(dataset.item_table[column]) for column in ("genres", "tags"))
     for key in genres.keys() & tags.keys():
         genres[key] = genres[key] + tags.pop(key)
     years = _years(dataset)
     decades = {f"{d}s": years // 10 * 10 == d for d in np.unique(years[years >= 0] // 10 * 10)}
-    found = [
-        Concept(_spelling(spelt), kind, _mask(spelt, dataset.n_items))
-        for kind, members in (("genre", genres), ("tag", tags))
-        for _, spelt in sorted(members.items())
-    ]
+    found = [Concept(_spelling(spelt), "genre", _mask(spelt, dataset.n_items)) for _, spelt in sorted(genres.items())]
+    found += [Concept(_spelling(spelt), "tag", _mask(spelt, dataset.n_items)) for _, spelt in sorted(tags.items())]
     found = [c._replace(name=f"{c.name} ({c.kind})") if c.name.casefold() in decades else c for c in found]
     found += [Concept(name, "decade", mask) for name, mask in decades.items()]
     return [c for c in found if c.mask.sum() >= min_items]
@@ -70,8 +67,8 @@ def concepts_of(dataset: Dataset, min_items: int = 10) -> list[Concept]:
 def paper_concepts(dataset: Dataset, model: str = "mf") -> dict[str, np.ndarray]:
     """Give the film concepts of the monosemantic paper's Table 1 that this dataset has: name to (n_items,) mask.
 
-    For `mf` 15: eleven genres, Golden-Age (the paper's text: before 1970), and the 90's Drama, Comedy and Action. For `ncf` 14:
-    without Action and Adventure, with 80's Comedy. Concepts of fewer than 10 items are left out.
+    For `mf` 15: eleven genres, Golden-Age (the paper's text: before 1970), and the 90's Drama, Comedy and Action. For
+    `ncf` 14: without Action and Adventure, with 80's Comedy. Concepts of fewer than 10 items are left out.
 
     Raises:
         ValueError: `model` is neither `mf` nor `ncf`.
@@ -113,7 +110,7 @@ def top_firing(acts: np.ndarray, n: int) -> np.ndarray:
 
 
 def top_counts(top: np.ndarray, masks: Masks, n: int) -> np.ndarray:
-    """Give the (n_masks, d_sae) number of items with each concept among the first `n` of (d_sae, >= n) lists, -1 padded."""
+    """Give the (n_masks, d_sae) number of items with each concept among the first `n` of (d_sae, >= n) lists."""
     lists = top[:, :n]
     rows, _ = np.nonzero(lists >= 0)
     masks = np.atleast_2d(np.asarray(masks, bool))
@@ -123,7 +120,7 @@ def top_counts(top: np.ndarray, masks: Masks, n: int) -> np.ndarray:
 
 
 def purity(acts_items: np.ndarray, masks: Masks, n: int) -> np.ndarray:
-    """Give the share of items with each concept among the `n` items that fire each neuron most (Arviv et al. 2026, Table 1).
+    """Give the share of items with each concept among the `n` that fire each neuron most (Arviv et al. 2026, Table 1).
 
     Args:
         acts_items: (n_items, d_sae) activations of the items.
@@ -147,10 +144,10 @@ def purity_of(top: np.ndarray, masks: Masks, n: int) -> np.ndarray:
 def evidence(top: np.ndarray, masks: Masks, lengths: Sequence[int] = (20, 50)) -> np.ndarray:
     """Give how strongly each neuron's top items speak for each concept: the choice of a neuron's best concept.
 
-    The sum over n of the binomial log-likelihood ratio `m KL(p || b)` in nats, where p is the share of the concept among the top
-    m = min(n, firing) items and b its share of the catalogue; negative where p < b. So a common concept must be nearly
-    pure to win (with b = 0.4, p = 0.7 at n = 20 gives 3.7), and two lucky hits of a rare one do not
-    (with b = 0.003, 2 of 20 give 5.2; Horror, b = 0.1, at p = 0.7 gives 20.6).
+    The sum over n of the binomial log-likelihood ratio `m KL(p || b)` in nats, where p is the share of the concept
+    among the top m = min(n, firing) items and b its share of the catalogue; negative where p < b. A concept of 40 % of
+    the catalogue must be nearly pure to win, and two lucky hits of a rare one are not enough: at n = 20, b = 0.4 with
+    p = 0.7 gives 3.7, b = 0.003 with p = 0.1 gives 5.2, b = 0.1 with p = 0.7 gives 20.7.
 
     Returns:
         (n_masks, d_sae); 0 for a neuron that fires on no item and for a concept that all items or none have.
@@ -162,9 +159,8 @@ def evidence(top: np.ndarray, masks: Masks, lengths: Sequence[int] = (20, 50)) -
         m = np.maximum((top[:, :n] >= 0).sum(axis=1), 1)[None, :]
         p = top_counts(top, masks, n).astype(np.float64) / m
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where(p > 0, p * np.log(p / base), 0) + np.where(
-                p < 1, (1 - p) * np.log((1 - p) / (1 - base)), 0
-            )
+            having, lacking = p * np.log(p / base), (1 - p) * np.log((1 - p) / (1 - base))
+        ratio = np.where(p > 0, having, 0) + np.where(p < 1, lacking, 0)
         total += np.sign(p - base) * m * np.where((base > 0) & (base < 1), ratio, 0)
     return np.where(top[None, :, 0] >= 0, total, 0)
 
@@ -172,10 +168,10 @@ def evidence(top: np.ndarray, masks: Masks, lengths: Sequence[int] = (20, 50)) -
 def auc(acts_items: np.ndarray, masks: Masks) -> np.ndarray:
     """Give the chance that a neuron fires more on an item with the concept than on one without, ties counted half.
 
-    The rank-sum form, U / (n_with n_without) with mean ranks for ties: each neuron's items are ranked once for all concepts.
+    The rank-sum form, U / (n_with n_without), mean ranks for ties: a neuron's items are ranked once for all concepts.
 
     Returns:
-        (n_masks, d_sae) in [0, 1]; NaN for a neuron that fires on no item and for a concept that all items or none have.
+        (n_masks, d_sae) in [0, 1]; NaN for a neuron that fires on no item, and for a concept of all items or none.
     """
     masks = np.atleast_2d(np.asarray(masks, bool))
     n_with = masks.sum(axis=1, dtype=np.float64)[:, None]
@@ -184,12 +180,27 @@ def auc(acts_items: np.ndarray, masks: Masks) -> np.ndarray:
     floats = masks.astype(np.float64)
     for start in range(0, acts_items.shape[1], _CHUNK):
         part = np.maximum(acts_items[:, start : start + _CHUNK], 0)
-        ranks = stats.rankdata(part, axis=0)
+        ranks = _mean_ranks(part)
         with np.errstate(invalid="ignore", divide="ignore"):
             value = (floats @ ranks - n_with * (n_with + 1) / 2) / pairs
         value[:, ~(part > 0).any(axis=0)] = np.nan
         out[:, start : start + _CHUNK] = np.where(pairs > 0, value, np.nan)
     return out
+
+
+def _mean_ranks(values: np.ndarray) -> np.ndarray:
+    """Give the rank of each value within its column, from 1, equal values sharing the mean of their ranks."""
+    order = np.argsort(values, axis=0, kind="stable")
+    ordered = np.take_along_axis(values, order, axis=0)
+    position = np.arange(len(values))[:, None]
+    differs = ordered[1:] != ordered[:-1]
+    edge = np.ones((1, values.shape[1]), bool)
+    first = np.maximum.accumulate(np.where(np.vstack([edge, differs]), position, 0), axis=0)
+    last = np.where(np.vstack([differs, edge]), position, len(values))[::-1]
+    shared = (first + np.minimum.accumulate(last, axis=0)[::-1]) / 2 + 1
+    ranks = np.empty(values.shape)
+    np.put_along_axis(ranks, order, shared, axis=0)
+    return ranks
 
 
 def _members(column: Iterable[Sequence[str]]) -> dict[str, list[tuple[int, str]]]:
