@@ -1,9 +1,10 @@
 """Users, items and who consumed what: the one value that every later stage starts from."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,10 @@ from core.errors import DataError, near, one_line
 
 Histories = Sequence[np.ndarray]
 """Item indices of each viewer, oldest first: one integer array a viewer. May be of viewers that nobody knows."""
+
+
+ID_COLUMN = "__id__"
+"""The column of a saved table that holds the ids."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +173,49 @@ class Dataset:
         if self.user_table is not None:
             digest.update(self.user_table.to_json(orient="split", index=False).encode())
         return digest.hexdigest()[:16]
+
+    def to_saved(self) -> tuple[dict[str, np.ndarray], dict[str, pd.DataFrame], dict[str, Any]]:
+        """Give (arrays, tables, facts) for saving."""
+        arrays = {"user_index": self.user_index, "item_index": self.item_index}
+        if self.timestamps is not None:
+            arrays["timestamps"] = self.timestamps
+        items = self.item_table.assign(
+            **{name: [list(v) for v in self.item_table[name]] for name in ("genres", "tags")}
+        )
+        users = pd.DataFrame(index=range(self.n_users)) if self.user_table is None else self.user_table
+        tables = {
+            "items": items.assign(**{ID_COLUMN: list(self.items.ids)}),
+            "users": users.assign(**{ID_COLUMN: list(self.users.ids)}),
+        }
+        facts = {
+            "name": self.name,
+            "simulated": self.simulated,
+            "licence": self.licence,
+            "notes": list(self.notes),
+            "has_user_table": self.user_table is not None,
+        }
+        return arrays, tables, facts
+
+    @classmethod
+    def from_saved(
+        cls, arrays: Mapping[str, np.ndarray], tables: Mapping[str, pd.DataFrame], facts: Mapping[str, Any]
+    ) -> "Dataset":
+        """Restore what `to_saved` gave."""
+        items, users = tables["items"], tables["users"]
+        columns = {name: [tuple(v) for v in items[name]] for name in ("genres", "tags")}
+        return cls(
+            name=facts["name"],
+            users=IdMap(users[ID_COLUMN], "user"),
+            items=IdMap(items[ID_COLUMN], "item"),
+            user_index=arrays["user_index"],
+            item_index=arrays["item_index"],
+            timestamps=arrays.get("timestamps"),
+            item_table=items.drop(columns=ID_COLUMN).assign(**columns),
+            user_table=users.drop(columns=ID_COLUMN) if facts["has_user_table"] else None,
+            simulated=facts["simulated"],
+            licence=facts["licence"],
+            notes=tuple(facts["notes"]),
+        )
 
 
 def to_matrix(histories: Histories, n_items: int) -> sparse.csr_matrix:
