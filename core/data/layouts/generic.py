@@ -1,0 +1,72 @@
+"""The layout that anybody can write: `interactions`, `items` and perhaps `users`, as CSV or Parquet."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from core.data.dataset import Columns
+from core.data.layouts.raw import RawLog, display_title, items_frame
+from core.data.layouts.tables import CSV, TIMESTAMP_LIMIT, Format, check_numbers, read_table, split_labels
+from core.errors import one_line
+
+C = Columns()
+LARGEST = float(np.finfo(np.float64).max)
+"""The largest finite number."""
+
+
+def table_path(folder: Path, stem: str) -> Path:
+    """Give `stem`.parquet where only that is there, else `stem`.csv."""
+    parquet, text = folder / f"{stem}.parquet", folder / f"{stem}.csv"
+    return parquet if parquet.is_file() and not text.is_file() else text
+
+
+def read(folder: Path, encoding: str) -> RawLog:
+    """Read a folder in the generic layout.
+
+    Raises:
+        DataError: A file or column is missing, or a value cannot be what its column says.
+    """
+    form = Format(encoding=encoding)
+    path = table_path(folder, "interactions")
+    interactions = read_table(
+        path,
+        [C.user, C.item],
+        [C.rating, C.timestamp],
+        keys=[C.user, C.item],
+        numbers=[C.rating, C.timestamp],
+        form=form,
+    )
+    check_numbers(path, interactions, C.rating, low=-LARGEST, high=LARGEST, meaning="a number")
+    check_numbers(path, interactions, C.timestamp, low=0, high=TIMESTAMP_LIMIT, meaning="seconds since 1970")
+    items, notes = read_items(table_path(folder, "items"), form)
+    users = table_path(folder, "users")
+    return RawLog(
+        name=folder.resolve().name,
+        interactions=interactions,
+        items=items,
+        users=read_table(users, [C.user], None, form=form).astype({C.user: str}) if users.is_file() else None,
+        notes=notes,
+    )
+
+
+def read_items(path: Path, form: Format = CSV) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Read an item table; gives it and what was changed in it."""
+    frame = read_table(path, [C.item, C.title], [C.year, C.genres, C.tags], form=form)
+    notes = []
+    titles = frame[C.title].map(display_title, na_action="ignore")
+    moved = (titles != frame[C.title]) & titles.notna()
+    if moved.any():
+        before, after = one_line(frame[C.title][moved].iloc[0], 60), one_line(titles[moved].iloc[0], 60)
+        notes.append(f"{int(moved.sum()):,} titles such as {before!r} are shown as {after!r}.")
+    years = None
+    if C.year in frame:
+        text = frame[C.year].astype("str").str.strip()
+        numbers = pd.to_numeric(text, errors="coerce")
+        years = numbers.where((numbers == numbers.round()) & (numbers.abs() < 10_000))
+        if n_bad := int((years.isna() & frame[C.year].notna() & (text != "")).sum()):
+            notes.append(
+                f"{n_bad:,} items have a year that is not one, such as {text[years.isna()].iloc[0]!r}: shown without."
+            )
+    labels = {name: split_labels(frame[name]) if name in frame else [()] * len(frame) for name in (C.genres, C.tags)}
+    return items_frame(frame[C.item], titles, years, labels[C.genres], labels[C.tags]), tuple(notes)
