@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
+from safetensors.numpy import save as serialise
 
 from core.errors import MissingStageError, StaleArtefactError, UserError, near
 
@@ -180,12 +181,12 @@ class Workspace:
             beside.mkdir()
             try:
                 if arrays:
-                    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, beside / ARRAYS)
+                    # As bytes, so that a full disk is an OSError of ours and not one of the library's own kind.
+                    data = serialise({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+                    (beside / ARRAYS).write_bytes(data)
                 for name, table in tables.items():
                     table.to_parquet(beside / f"{name}.parquet", index=False)
-                files = {
-                    f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in sorted(beside.iterdir())
-                }
+                files = {f.name: {"bytes": f.stat().st_size, "sha256": _sha256(f)} for f in sorted(beside.iterdir())}
                 values = {
                     "format": FORMAT,
                     "stage": stage,

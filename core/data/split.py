@@ -1,5 +1,6 @@
 """What the recommender learns from, what it is asked for, and the viewers that the SAE never sees."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,12 +56,41 @@ class Split:
             the unseen viewers.
         targets: The held-out item indices of each user, oldest first; may be empty.
         unseen_users: Sorted indices of the viewers that the SAE never trains on.
+        held_out: (n_interactions of the whole log,) bool: the interactions that are targets.
+        learnt: The same shape: the interactions of `train`.
     """
 
     train: Dataset
     history: Dataset
     targets: list[np.ndarray]
     unseen_users: np.ndarray
+    held_out: np.ndarray
+    learnt: np.ndarray
+
+    @classmethod
+    def from_masks(
+        cls, dataset: Dataset, held_out: np.ndarray, learnt: np.ndarray, unseen_users: np.ndarray
+    ) -> "Split":
+        """Cut a whole log where two masks of its interactions say."""
+        history = dataset.with_interactions(~held_out)
+        n_targets = np.bincount(dataset.user_index[held_out], minlength=dataset.n_users)
+        return cls(
+            train=history if np.array_equal(learnt, ~held_out) else dataset.with_interactions(learnt),
+            history=history,
+            targets=np.split(dataset.item_index[held_out], np.cumsum(n_targets)[:-1]),
+            unseen_users=unseen_users,
+            held_out=held_out,
+            learnt=learnt,
+        )
+
+    def to_saved(self) -> dict[str, np.ndarray]:
+        """Give the arrays to save; `from_saved` needs the whole log beside them."""
+        return {"held_out": self.held_out, "learnt": self.learnt, "unseen_users": self.unseen_users}
+
+    @classmethod
+    def from_saved(cls, dataset: Dataset, arrays: Mapping[str, np.ndarray]) -> "Split":
+        """Restore what `to_saved` gave."""
+        return cls.from_masks(dataset, arrays["held_out"], arrays["learnt"], arrays["unseen_users"])
 
     @property
     def seen_users(self) -> np.ndarray:
@@ -94,13 +124,8 @@ def split(dataset: Dataset, config: SplitConfig = SplitConfig(), *, seed: int) -
         train_users[unseen] = False
         n_targets[train_users] = 0
     held_out = _draw_targets(dataset, n_targets, config.name, seed)
-    history = dataset.with_interactions(~held_out)
-    return Split(
-        train=history if train_users.all() else dataset.with_interactions(~held_out & train_users[dataset.user_index]),
-        history=history,
-        targets=np.split(dataset.item_index[held_out], np.cumsum(n_targets)[:-1]),
-        unseen_users=unseen,
-    )
+    learnt = ~held_out & train_users[dataset.user_index]
+    return Split.from_masks(dataset, held_out, learnt, unseen)
 
 
 def _n_targets(lengths: np.ndarray, config: SplitConfig) -> np.ndarray:
