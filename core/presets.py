@@ -1,0 +1,73 @@
+"""The papers' methods as named sets of settings: a recommender to start from and how its SAE is trained."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from core.errors import ConfigError, near
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A recipe with a name.
+
+    Attributes:
+        name: What people type.
+        paper: Where the method comes from.
+        summary: What it is good for and where it departs from the paper, for people.
+        recommender: The recommender it was made for.
+        recommender_settings: Settings of that recommender; a setting that a person gives wins.
+        sae: Settings of `TrainConfig`; a setting that a person gives wins.
+        train_on_items: The SAE trains on item probes beside the viewers.
+    """
+
+    name: str
+    paper: str
+    summary: str
+    recommender: str
+    recommender_settings: Mapping[str, Any] = field(default_factory=dict)
+    sae: Mapping[str, Any] = field(default_factory=dict)
+    train_on_items: bool = False
+
+
+ARVIV = "Arviv et al., Extracting Interaction-Aware Monosemantic Concepts in Recommender Systems (AAAI 2026)"
+SPISAK = "Spišák et al., From Knots to Knobs (2026)"
+
+MONOSEMANTIC: dict[str, Any] = {
+    "variant": "relu", "d_sae": 22, "tied": True, "normalisation": "global", "decoder_norm": False,
+    "mse": 1.0, "cosine": 0.0, "kl": 0.01, "kl_rho": 0.05, "init": "random",
+    "n_steps": 4000, "batch_size": 256, "learning_rate": 1e-3, "decay_share": 0.2,
+}  # fmt: skip
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            "monosemantic", ARVIV,
+            "Few neurons, each as pure as can be: 22 tied ReLU neurons for viewers and items together.",
+            "mf", {"negatives": "popularity"}, MONOSEMANTIC, train_on_items=True,
+        ),
+        Preset(
+            "monosemantic-faithful", ARVIV,
+            "The same 22 neurons under little pressure to be sparse: the lists stay close to the recommender's own.",
+            "mf", {"negatives": "uniform"}, {**MONOSEMANTIC, "kl": 0.001, "prediction": 1.0}, train_on_items=True,
+        ),
+        Preset(
+            "knots", SPISAK,
+            "Many fine knobs: the 64 strongest of 1,024 neurons rebuild a viewer almost exactly.",
+            "elsa", {},
+            {"variant": "topk", "d_sae": 1024, "k": 64, "normalisation": "unit", "cosine": 1.0, "history_dropout": 0.5},
+        ),
+    )
+}  # fmt: skip
+
+
+def preset(name: str) -> Preset:
+    """Give a preset by its name.
+
+    Raises:
+        ConfigError: There is no preset of this name.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"There is no preset {name!r}{near(name, PRESETS)}.", f"Use one of: {', '.join(PRESETS)}.")
+    return PRESETS[name]

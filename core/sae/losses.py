@@ -1,0 +1,87 @@
+"""The terms a sparse autoencoder is trained with: small pure functions of torch tensors, one number out.
+
+`x` and `x_hat` are (n, d_in): the embeddings and what the SAE makes of them; `acts` are (n, d_sae) activations, >= 0.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+TINY = 1e-8
+"""Keeps a division by a vanishing norm or variance finite."""
+
+Scorer = Callable[[Tensor], Tensor]
+"""A frozen recommender: (n, d_in) embeddings to (n, n_items) scores, differentiable in the embeddings."""
+
+
+def mse(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Give the mean of `(x - x_hat)**2` over rows and dimensions (Arviv et al. 2025, L_emb, per dimension)."""
+    return functional.mse_loss(x_hat, x)
+
+
+def fvu(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Give the fraction of variance unexplained, `sum (x - x_hat)**2 / sum (x - mean(x))**2`.
+
+    The mean is that of each dimension over the rows of the batch, so that predicting it gives exactly 1.
+    """
+    return (x - x_hat).square().sum() / (x - x.mean(dim=0)).square().sum().clamp_min(TINY)
+
+
+def cosine(x: Tensor, x_hat: Tensor) -> Tensor:
+    """Give the mean of `1 - cos(x, x_hat)` over rows (Spišák et al. 2026, loss of the knots SAE)."""
+    return 1 - functional.cosine_similarity(x, x_hat, dim=1, eps=TINY).mean()
+
+
+def l1(acts: Tensor) -> Tensor:
+    """Give the mean over rows of `sum_j |acts_j|`."""
+    return acts.abs().sum(dim=1).mean()
+
+
+def kl(acts: Tensor, rho: float) -> Tensor:
+    """Give `sum_j KL(rho || p_j)` with `p_j` the MEAN ACTIVATION of neuron j (Arviv et al. 2025, L_sparse).
+
+    `KL(rho || p) = rho log(rho / p) + (1 - rho) log((1 - rho) / (1 - p))`. The paper calls p_j a firing rate; it is the
+    mean activation there and here, cut to [1e-6, 1 - 1e-6], since a rate has no gradient.
+    """
+    p = acts.mean(dim=0).clamp(1e-6, 1 - 1e-6)
+    return (rho * torch.log(rho / p) + (1 - rho) * torch.log((1 - rho) / (1 - p))).sum()
+
+
+def auxiliary(x: Tensor, x_hat: Tensor, *, pre_acts: Tensor, dead: Tensor, W_dec: Tensor, k_aux: int) -> Tensor:
+    """Give the auxiliary loss that revives dead neurons (Gao et al. 2024, section A.2).
+
+    `e = x - x_hat` is what the living leave unexplained; `e_hat` is its reconstruction by the `k_aux` strongest of the
+    dead neurons, without b_dec; the loss is `sum (e - e_hat)**2 / sum (x - mean(x))**2`. Only the dead learn from it:
+    `e` is held fixed. (Two public codes reverse the sign of `e`, which drives the dead away from the residual.)
+
+    Args:
+        x: (n, d_in).
+        x_hat: (n, d_in).
+        pre_acts: (n, d_sae) before the gate.
+        dead: (d_sae,) bool.
+        W_dec: (d_sae, d_in).
+        k_aux: Dead neurons that may fire for a row; all of them when fewer are dead.
+
+    Returns:
+        One number, 0 when no neuron is dead.
+    """
+    n_dead = int(dead.sum())
+    if n_dead == 0:
+        return x.new_zeros(())
+    error = (x - x_hat).detach()
+    values, where = functional.relu(pre_acts[:, dead]).topk(min(k_aux, n_dead), dim=1, sorted=False)
+    error_hat = functional.embedding_bag(where, W_dec[dead], per_sample_weights=values, mode="sum")
+    return (error - error_hat).square().sum() / (x - x.mean(dim=0)).square().sum().clamp_min(TINY)
+
+
+def prediction(x: Tensor, x_hat: Tensor, scorer: Scorer) -> Tensor:
+    """Give the mean of `(score(x) - score(x_hat))**2` over rows and all items (Arviv et al. 2025, L_pred).
+
+    The gradient goes through the frozen scorer into `x_hat`; its parameters are never changed. The paper samples pairs
+    of users and items and rebuilds both; here rows are sampled, and all items are compared, as the scorer holds them.
+    """
+    with torch.no_grad():
+        wanted = scorer(x)
+    return functional.mse_loss(scorer(x_hat), wanted)

@@ -1,0 +1,311 @@
+"""The one training loop of every SAE recipe."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.configs import check
+from core.errors import TrainingError
+from core.progress import Progress, no_progress
+from core.sae import losses
+from core.sae.model import SAE, SAEConfig
+from core.sae.variants import VARIANTS, Pass, TrainConfig, Variant
+from core.seeding import derive_seed, generator
+
+__all__ = ["Augment", "TrainConfig", "TrainHistory", "train"]
+
+Augment = Callable[[np.random.Generator, np.ndarray, float], np.ndarray]
+"""`augment(rng, rows, dropout)` embeds the histories of these rows anew with the share `dropout` of each dropped:
+(len(rows), d_in)."""
+
+N_LOGGED = 100
+"""Steps of a training that are logged and reported."""
+
+
+@dataclass(frozen=True, eq=False)
+class TrainHistory:
+    """What a training went through: one number an array for every logged step.
+
+    Attributes:
+        step: The step, from 1.
+        loss: Weighted sum of all terms.
+        l0: Mean number of active neurons of an embedding.
+        dead_share: Share of neurons without a firing in the last `dead_after` steps.
+        terms: Each weighted term of the loss by name.
+    """
+
+    step: np.ndarray
+    loss: np.ndarray
+    l0: np.ndarray
+    dead_share: np.ndarray
+    terms: dict[str, np.ndarray]
+
+
+class Weights:
+    """The parameters in training. `W_enc` is a view of `W_dec` where the two are tied, so that tied stays tied."""
+
+    def __init__(self, W_dec: np.ndarray, b_dec: np.ndarray, tied: bool) -> None:
+        self.tied = tied
+        self.W_dec = _parameter(W_dec)
+        self.b_dec = _parameter(b_dec)
+        self.b_enc = _parameter(np.zeros(len(W_dec)))
+        self.encoder = self.W_dec if tied else _parameter(W_dec)
+        """(d_sae, d_in): the transposed encoder."""
+
+    def parameters(self) -> list[Tensor]:
+        """Give what is learnt."""
+        return [self.W_dec, self.b_dec, self.b_enc] + ([] if self.tied else [self.encoder])
+
+    def pre_acts(self, x: Tensor, centre_input: bool) -> Tensor:
+        """Give the (n, d_sae) values before the gate of normalised embeddings."""
+        return torch.addmm(self.b_enc, x - self.b_dec if centre_input else x, self.encoder.T)
+
+    def project_gradient(self) -> None:
+        """Take out of each decoder row's gradient the part along the row, which would only change its length."""
+        gradient, rows = self.W_dec.grad, self.W_dec.detach()
+        assert gradient is not None
+        gradient -= (gradient * rows).sum(dim=1, keepdim=True) * rows
+
+    @torch.no_grad()
+    def normalise_decoder(self) -> None:
+        """Give every decoder row length 1."""
+        self.W_dec /= self.W_dec.norm(dim=1, keepdim=True).clamp_min(losses.TINY)
+
+    def freeze(self, config: SAEConfig, global_scale: float) -> SAE:
+        """Give the finished model."""
+        W_dec, encoder, b_enc, b_dec = (
+            p.detach().numpy().copy() for p in (self.W_dec, self.encoder, self.b_enc, self.b_dec)
+        )
+        return SAE(config, np.ascontiguousarray(encoder.T), b_enc, W_dec, b_dec, global_scale=global_scale)
+
+
+def train(
+    X: np.ndarray,
+    config: TrainConfig,
+    *,
+    seed: int,
+    X_items: np.ndarray | None = None,
+    scorer: losses.Scorer | None = None,
+    augment: Augment | None = None,
+    progress: Progress = no_progress,
+) -> tuple[SAE, TrainHistory]:
+    """Train an SAE on embeddings. The same arguments give the same weights bit for bit; one thread is used.
+
+    Args:
+        X: (n, d_in) embeddings of viewers. Not changed.
+        config: The recipe.
+        seed: Of the start, the batches and the dropped histories.
+        X_items: (n_items, d_in) item probes trained on beside the viewers, or None.
+        scorer: The frozen recommender in torch, (n, d_in) to (n, n_items); needed when `config.prediction` is above 0.
+        augment: Embeds histories anew with a part dropped; needed when `config.history_dropout` is above 0.
+        progress: Told the loss, l0 and the share of dead neurons. It may raise KeyboardInterrupt, which passes through.
+
+    Returns:
+        The model and its history.
+
+    Raises:
+        ConfigError: A term or an option of `config` lacks what it needs.
+        TrainingError: Nothing to learn from, embeddings that are not finite, or a loss that is not finite.
+    """
+    populations = [_embeddings(X, "viewers")] + ([] if X_items is None else [_embeddings(X_items, "items")])
+    _check_inputs(config, scorer, augment)
+    with _one_thread():
+        return _Training(populations, config, seed, scorer, augment).run(progress)
+
+
+class _Training:
+    """The state of one run of the loop."""
+
+    def __init__(
+        self,
+        populations: Sequence[np.ndarray],
+        config: TrainConfig,
+        seed: int,
+        scorer: losses.Scorer | None,
+        augment: Augment | None,
+    ) -> None:
+        self.config, self.scorer, self.augment = config, scorer, augment
+        self.variant: Variant = VARIANTS[config.variant]
+        self.populations = populations
+        self.rng = generator(seed, "sae", "batches")
+        d_in = populations[0].shape[1]
+        gate_k = config.k if self.variant.gate == "topk" else 0
+        self.model_config = SAEConfig(
+            d_in, config.d_sae, self.variant.gate, gate_k, config.normalisation, config.centre_input
+        )
+        self.global_scale = float(np.sqrt(np.mean([np.square(p).mean() for p in populations]))) or 1.0
+        W_dec, b_dec = self._start(derive_seed(seed, "sae", "start"))
+        self.weights = Weights(W_dec, b_dec, config.tied)
+        # An SAE of these settings that is asked for nothing but `normalise`.
+        self.normaliser = self.weights.freeze(self.model_config, self.global_scale)
+        self.silent_steps = torch.zeros(config.d_sae, dtype=torch.int64)
+        self.optimiser = torch.optim.Adam(self.weights.parameters(), lr=config.learning_rate, fused=True)
+
+    def _start(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """Give the first W_dec, rows of length 1, and b_dec, the mean of the normalised embeddings."""
+        config, rng = self.config, np.random.default_rng(seed)
+        blank = np.zeros((config.d_sae, self.model_config.d_in), np.float32)
+        shell = SAE(self.model_config, blank.T, blank[:, 0], blank, blank[0], global_scale=self.global_scale)
+        x = np.concatenate([shell.normalise(p).x_n for p in self.populations])
+        b_dec = x.mean(axis=0) if config.centre_input else np.zeros(x.shape[1], np.float32)
+        if config.init == "random":
+            W_dec = rng.standard_normal(blank.shape)
+        else:
+            # Rows are drawn anew once all were used; a little noise keeps two neurons of one row apart.
+            rounds = -(-config.d_sae // len(x))
+            rows = np.concatenate([rng.permutation(len(x)) for _ in range(rounds)])[: config.d_sae]
+            W_dec = x[rows] - b_dec
+            spread = np.sqrt(np.square(W_dec).mean()) or 1.0
+            W_dec = W_dec + 0.01 * spread * rng.standard_normal(W_dec.shape)
+        return W_dec / np.linalg.norm(W_dec, axis=1, keepdims=True), b_dec
+
+    def run(self, progress: Progress) -> tuple[SAE, TrainHistory]:
+        """Run the loop to its end."""
+        config, every = self.config, max(1, self.config.n_steps // N_LOGGED)
+        batches = [_batches(self.rng, len(p), config.batch_size) for p in self.populations]
+        log: list[tuple[int, float, float, float, dict[str, float]]] = []
+        for step in range(1, config.n_steps + 1):
+            x = [self._embed(kind, next(rows)) for kind, rows in enumerate(batches)]
+            terms, l0 = self._step(x, learning_rate(config, step))
+            if step % every == 0 or step in (1, config.n_steps):
+                values = {name: float(value.detach()) for name, value in terms.items()}
+                loss, dead_share = sum(values.values()), float(self._dead().float().mean())
+                if not np.isfinite(loss):
+                    raise TrainingError(
+                        f"The SAE's loss is {loss} at step {step:,} of {config.n_steps:,}.",
+                        f"Lower sae.learning_rate (it is {config.learning_rate:g}) or the largest weight of the loss.",
+                    )
+                log.append((step, loss, l0, dead_share, values))
+                progress("sae", step, config.n_steps, {"loss": loss, "l0": l0, "dead_share": dead_share})
+        return self.weights.freeze(self.model_config, self.global_scale), _history(log)
+
+    def _embed(self, kind: int, rows: np.ndarray) -> np.ndarray:
+        """Give the embeddings of a batch, of viewers with a part of their histories dropped where that is wanted."""
+        if kind == 0 and self.augment is not None and self.config.history_dropout > 0:
+            return self.augment(self.rng, rows, float(self.rng.uniform(0, self.config.history_dropout)))
+        return self.populations[kind][rows]
+
+    def _dead(self) -> Tensor:
+        return self.silent_steps >= self.config.dead_after
+
+    def _step(self, embeddings: Sequence[np.ndarray], rate: float) -> tuple[dict[str, Tensor], float]:
+        """Move the weights once; give the weighted terms of the loss and the mean number of active neurons."""
+        config, weights = self.config, self.weights
+        terms: dict[str, Tensor] = {}
+        fired = torch.zeros(config.d_sae, dtype=torch.bool)
+        n_active = n_rows = 0
+        for kind, X in enumerate(embeddings):
+            batch, scale, shift = self._forward(X)
+            own = self._terms(batch, scale, shift, with_prediction=kind == 0)
+            weight = config.item_weight if kind else 1.0
+            terms |= {name: terms.get(name, 0) + weight * value for name, value in own.items()}
+            fired |= batch.active.fired(config.d_sae)
+            n_active, n_rows = n_active + int((batch.active.values > 0).sum()), n_rows + len(X)
+        parameters = weights.parameters()
+        # Only our own parameters get a gradient: whatever the scorer holds stays untouched.
+        gradients = torch.autograd.grad(torch.stack(list(terms.values())).sum(), parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        if config.decoder_norm:
+            weights.project_gradient()
+        self.optimiser.step()
+        if config.decoder_norm:
+            weights.normalise_decoder()
+        self.silent_steps = torch.where(fired, 0, self.silent_steps + 1)
+        return terms, n_active / n_rows
+
+    def _forward(self, X: np.ndarray) -> tuple[Pass, Tensor, Tensor]:
+        """Encode and decode a batch; give it on the normalised scale, with the way back."""
+        x, scale, shift = (torch.from_numpy(part) for part in self.normaliser.normalise(X))
+        pre_acts = self.weights.pre_acts(x, self.config.centre_input)
+        active = self.variant.activate(pre_acts, self.config)
+        x_hat = active.decode(self.weights.W_dec) + self.weights.b_dec
+        return Pass(x, pre_acts, active, x_hat, self._dead(), self.weights.W_dec), scale, shift
+
+    def _terms(self, batch: Pass, scale: Tensor, shift: Tensor, *, with_prediction: bool) -> dict[str, Tensor]:
+        """Give the weighted terms of the loss of one population by name."""
+        config, terms = self.config, {}
+        if config.mse:
+            terms["mse"] = config.mse * losses.mse(batch.x, batch.x_hat)
+        if config.fvu:
+            terms["fvu"] = config.fvu * losses.fvu(batch.x, batch.x_hat)
+        if config.cosine:
+            terms["cosine"] = config.cosine * losses.cosine(batch.x * scale + shift, batch.x_hat * scale + shift)
+        if config.prediction and with_prediction:
+            assert self.scorer is not None
+            some = slice(config.n_prediction_rows)
+            x, x_hat = (part[some] * scale[some] + shift[some] for part in (batch.x, batch.x_hat))
+            terms["prediction"] = config.prediction * losses.prediction(x, x_hat, self.scorer)
+        return terms | self.variant.penalty(batch, config)
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Give the learning rate of a step from 1 to n_steps: a linear rise, level, then a linear fall towards 0."""
+    rise, fall = config.warmup_share * config.n_steps, config.decay_share * config.n_steps
+    up = step / rise if rise else 1.0
+    down = (config.n_steps - step + 1) / fall if fall else 1.0
+    return config.learning_rate * min(1.0, up, down)
+
+
+def _batches(rng: np.random.Generator, n: int, size: int) -> Iterator[np.ndarray]:
+    """Give row numbers for ever: every row once before any comes again."""
+    size = min(size, n)
+    waiting = np.empty(0, np.int64)
+    while True:
+        if len(waiting) < size:
+            waiting = np.concatenate([waiting, rng.permutation(n)])
+        yield waiting[:size]
+        waiting = waiting[size:]
+
+
+def _embeddings(X: np.ndarray, of: str) -> np.ndarray:
+    X = np.asarray(X, np.float32)
+    if X.ndim != 2:
+        raise ValueError(f"embeddings of {of} have shape {X.shape}, expected (n, d_in)")
+    if len(X) == 0 or not np.isfinite(X).all():
+        problem = "There are no embeddings" if len(X) == 0 else "Some embeddings are not finite: those"
+        raise TrainingError(f"{problem} of {of} to train the SAE on.", "Train the recommender again, or on more data.")
+    return X
+
+
+def _check_inputs(config: TrainConfig, scorer: losses.Scorer | None, augment: Augment | None) -> None:
+    check(
+        config.prediction == 0 or scorer is not None,
+        f"prediction is {config.prediction}, and this recommender has no differentiable scorer.",
+        "Set sae.prediction to 0, or use a recommender with a torch scorer.",
+    )
+    check(
+        config.history_dropout == 0 or augment is not None,
+        f"history_dropout is {config.history_dropout}, and there are no histories to embed anew.",
+        "Set sae.history_dropout to 0.",
+    )
+
+
+def _history(log: Sequence[tuple[int, float, float, float, dict[str, float]]]) -> TrainHistory:
+    step, loss, l0, dead_share = (np.array(column) for column in list(zip(*log, strict=True))[:4])
+    names = sorted({name for *_, terms in log for name in terms})
+    terms = {name: np.array([row[4].get(name, 0.0) for row in log]) for name in names}
+    return TrainHistory(step, loss, l0, dead_share, terms)
+
+
+def _parameter(values: np.ndarray) -> Tensor:
+    return torch.tensor(np.asarray(values, np.float32)).requires_grad_()
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Use one thread, so that sums have one order, and flush denormals, which slow Adam many times; undo both after."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+        torch.set_num_threads(n_threads)

@@ -1,0 +1,83 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from core.sae import losses, metrics
+
+
+def t(*rows):
+    return torch.tensor(rows, dtype=torch.float32)
+
+
+def test_the_mean_squared_error_is_over_rows_and_dimensions():
+    assert losses.mse(t([1, 2], [3, 4]), t([1, 0], [3, 2])).item() == pytest.approx((4 + 4) / 4)
+
+
+def test_the_unexplained_variance_is_about_the_mean():
+    # Variance about the mean (2, 0): 1 + 1 = 2. Error: 1.
+    assert losses.fvu(t([1, 0], [3, 0]), t([1, 1], [3, 0])).item() == pytest.approx(0.5)
+
+
+def test_predicting_the_mean_leaves_all_variance_unexplained():
+    X = np.random.default_rng(0).normal(5, 2, (50, 3)).astype(np.float32)
+    X_hat = np.broadcast_to(X.mean(axis=0), X.shape)
+    assert losses.fvu(torch.tensor(X), torch.tensor(X_hat.copy())).item() == pytest.approx(1, abs=1e-5)
+    assert metrics.fvu(X, X_hat) == pytest.approx(1, abs=1e-6)
+
+
+def test_the_cosine_loss_ignores_length_and_knows_angles():
+    assert losses.cosine(t([1, 0], [0, 2]), t([9, 0], [3, 3])).item() == pytest.approx((0 + 1 - math.sqrt(0.5)) / 2)
+
+
+def test_l1_sums_over_neurons_and_averages_over_rows():
+    assert losses.l1(t([1, 2, 0], [0, 0, 5])).item() == pytest.approx(4.0)
+
+
+def test_kl_compares_the_mean_activation_with_its_target():
+    # Mean activations .2 and .5 against rho .2: the first costs nothing.
+    expected = 0.2 * math.log(0.2 / 0.5) + 0.8 * math.log(0.8 / 0.5)
+    assert losses.kl(t([0.4, 0.5], [0.0, 0.5]), 0.2).item() == pytest.approx(expected)
+
+
+def test_kl_stays_finite_for_silent_and_for_loud_neurons():
+    assert math.isfinite(losses.kl(t([0, 7]), 0.05).item())
+
+
+def test_the_auxiliary_loss_scores_the_dead_neurons_on_the_residual():
+    # x - x_hat = (0, 2) in row 1 and 0 in row 2. Neuron 1 is dead and gives 1.5 * (0, 1): (0.5)^2 is left.
+    # Variance about the mean (0.5, 1): 2 * (0.25 + 1) = 2.5.
+    x, x_hat = t([1, 2], [0, 0]), t([1, 0], [0, 0])
+    value = losses.auxiliary(
+        x, x_hat, pre_acts=t([9, 1.5], [9, -1]), dead=torch.tensor([False, True]), W_dec=torch.eye(2), k_aux=8
+    )
+    assert value.item() == pytest.approx(0.25 / 2.5)
+
+
+def test_the_auxiliary_loss_pulls_a_dead_neuron_towards_the_residual_and_moves_no_living_one():
+    x, x_hat = t([1, 2], [0, 0]), t([1, 0], [0, 0]).requires_grad_()
+    W_dec = torch.tensor([[1.0, 0.0], [0.6, 0.8]], requires_grad=True)
+    value = losses.auxiliary(
+        x, x_hat, pre_acts=t([9, 1], [9, -1]), dead=torch.tensor([False, True]), W_dec=W_dec, k_aux=1
+    )
+    (gradient, to_living) = torch.autograd.grad(value, [W_dec, x_hat], allow_unused=True)
+    assert to_living is None
+    assert gradient[0].abs().sum() == 0
+    assert gradient[1, 1] < 0, "descent must raise the neuron's part along x - x_hat = (0, 2)"
+
+
+def test_without_dead_neurons_the_auxiliary_loss_is_zero():
+    x = t([1, 2])
+    none = torch.zeros(2, dtype=torch.bool)
+    assert losses.auxiliary(x, 0 * x, pre_acts=x, dead=none, W_dec=torch.eye(2), k_aux=2).item() == 0
+
+
+def test_the_prediction_loss_compares_scores_and_its_gradient_reaches_the_reconstruction():
+    V = t([2, 0], [0, 1], [1, 1])
+    x, x_hat = t([1, 1]), t([0, 1]).requires_grad_()
+    value = losses.prediction(x, x_hat, lambda u: u @ V.T)
+    # Scores differ by (2, 0, 1).
+    assert value.item() == pytest.approx(5 / 3)
+    value.backward()
+    assert torch.allclose(x_hat.grad, t([-2 * (2 * 2 + 1) / 3, -2 * 1 / 3]))
