@@ -1,0 +1,165 @@
+"""What every neuron of one SAE is: when it fires, on what, for whom, what it stands for, and its relatives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from core.data.dataset import Dataset
+from core.labels.keywords import keyword_labels
+from core.neurons import measures
+from core.neurons.concepts import LENGTHS, auc, concepts_of, evidence, purity_of, top_firing
+from core.sae.model import SAE
+
+N_TOP_ITEMS = 50
+N_TOP_USERS = 20
+N_NEIGHBOURS = 10
+N_BINS = 40
+_ARRAYS = (
+    "purity", "auc", "top_items", "top_item_acts", "top_users", "top_user_acts", "item_histogram", "user_histogram",
+    "histogram_edges", "neighbours", "neighbour_cosine",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class NeuronTable:
+    """All that is known of the neurons of one SAE; row j of everything is neuron j. Nothing here is ever written to.
+
+    Attributes:
+        frame: One row a neuron. A share or estimate that cannot be had is NaN; a name that cannot be had is "".
+
+            - `neuron` index; `alive`: it fires above 0 on an item or in a viewer; `label`, `label_source`.
+            - `density_items`, `density_users`: share in which it fires; `n_items_firing`, `n_users_firing`.
+            - `mean_activation`: mean over the viewers in whom it fires; `max_activation`: over items and viewers;
+              `strong_activation`: 95th percentile over the viewers in whom it fires, over such items if no viewer.
+            - `best_concept`, `best_kind`: the concept with the most evidence (see `core.neurons.concepts.evidence`, in
+              nats in `evidence`); its `purity_at_10`, `_20`, `_50`, `base_rate`, `lift` = purity / base rate at 20
+              (at 10 where fewer than 20 items fire), `auc`.
+            - `head_share`, `mid_share`, `tail_share`: of the sum of its activations over items.
+            - `viewer_head_share`, ...: of a viewer's history, mean over its top 20 viewers.
+            - `popularity_percentile_at_10`, ...: mean popularity rank / n_items of its top items, 0 = most popular.
+            - `monosemanticity`: see `core.neurons.measures.monosemanticity`.
+        concepts: `name`, `kind`, `n_items`, `base_rate`: the rows of `purity` and `auc`.
+        purity: (3, n_concepts, d_sae) float32 at n = 10, 20, 50; NaN where fewer items fire.
+        auc: (n_concepts, d_sae) float32.
+        top_items: (d_sae, 50) int32 firing items, strongest first, -1 padded.
+        top_item_acts: (d_sae, 50) float32, NaN padded.
+        top_users: (d_sae, 20) int32, as for items; every viewer at most once.
+        top_user_acts: (d_sae, 20) float32, NaN padded.
+        item_histogram: (d_sae, 40) int64 counts of the items that fire.
+        user_histogram: (d_sae, 40) int64 counts of the viewers in whom it fires.
+        histogram_edges: (d_sae, 41) float32 from 0 to `max_activation`, for both histograms.
+        neighbours: (d_sae, 10) int32 alive neurons of the nearest decoder rows, nearest first, -1 padded.
+        neighbour_cosine: (d_sae, 10) float32, NaN padded.
+    """
+
+    frame: pd.DataFrame
+    concepts: pd.DataFrame
+    purity: np.ndarray
+    auc: np.ndarray
+    top_items: np.ndarray
+    top_item_acts: np.ndarray
+    top_users: np.ndarray
+    top_user_acts: np.ndarray
+    item_histogram: np.ndarray
+    user_histogram: np.ndarray
+    histogram_edges: np.ndarray
+    neighbours: np.ndarray
+    neighbour_cosine: np.ndarray
+
+    @classmethod
+    def build(
+        cls, item_acts: np.ndarray, user_acts: np.ndarray, sae: SAE, dataset: Dataset, X_items: np.ndarray
+    ) -> "NeuronTable":
+        """Look at every neuron.
+
+        Args:
+            item_acts: (n_items, d_sae) activations of the items' probes.
+            user_acts: (n_users, d_sae) activations of the viewers, one row each.
+            sae: The SAE that gave them.
+            dataset: The viewers' histories and the catalogue.
+            X_items: (n_items, d_in) original embeddings of the items, for `monosemanticity`.
+
+        Raises:
+            ValueError: The shapes do not fit each other.
+        """
+        d_sae = sae.config.d_sae
+        expected = {"item_acts": (dataset.n_items, d_sae), "user_acts": (dataset.n_users, d_sae)}
+        for name, acts in (("item_acts", item_acts), ("user_acts", user_acts)):
+            if acts.shape != expected[name]:
+                raise ValueError(f"{name} has shape {acts.shape}, expected {expected[name]}")
+        top_items, top_users = top_firing(item_acts, N_TOP_ITEMS), top_firing(user_acts, N_TOP_USERS)
+        top_item_acts, top_user_acts = (
+            measures.values_at(item_acts, top_items),
+            measures.values_at(user_acts, top_users),
+        )
+        known = concepts_of(dataset)
+        masks = np.array([c.mask for c in known], bool).reshape(len(known), dataset.n_items)
+        concepts = pd.DataFrame(
+            {
+                "name": pd.Series([c.name for c in known], dtype="str"),
+                "kind": pd.Series([c.kind for c in known], dtype="str"),
+                "n_items": masks.sum(axis=1),
+                "base_rate": masks.mean(axis=1),
+            }
+        )
+        purities = np.stack([purity_of(top_items, masks, n) for n in LENGTHS])
+        aucs = auc(item_acts, masks)
+        frame = measures.firing(item_acts, user_acts)
+        alive, highest = frame["alive"].to_numpy(), frame["max_activation"].fillna(0).to_numpy()
+        frame = frame.assign(
+            **_best_concept(concepts, purities, aucs, evidence(top_items, masks)),
+            **measures.popularity(item_acts, top_items, top_users, dataset),
+            monosemanticity=measures.monosemanticity(item_acts, X_items),
+            label=keyword_labels(top_items, top_item_acts, dataset, known, alive),
+            label_source="keyword",
+        )
+        neighbours, cosine = measures.nearest(sae.W_dec, alive, N_NEIGHBOURS)
+        return cls(
+            frame=frame,
+            concepts=concepts,
+            purity=purities,
+            auc=aucs,
+            top_items=top_items,
+            top_item_acts=top_item_acts,
+            top_users=top_users,
+            top_user_acts=top_user_acts,
+            item_histogram=measures.histogram(item_acts, highest, N_BINS),
+            user_histogram=measures.histogram(user_acts, highest, N_BINS),
+            histogram_edges=(highest[:, None] * np.linspace(0, 1, N_BINS + 1)).astype(np.float32),
+            neighbours=neighbours,
+            neighbour_cosine=cosine,
+        )
+
+    def to_saved(self) -> tuple[dict[str, np.ndarray], dict[str, pd.DataFrame]]:
+        """Give the arrays and the tables for saving."""
+        return {name: getattr(self, name) for name in _ARRAYS}, {"neurons": self.frame, "concepts": self.concepts}
+
+    @classmethod
+    def from_saved(cls, arrays: Mapping[str, np.ndarray], tables: Mapping[str, pd.DataFrame]) -> "NeuronTable":
+        """Restore what `to_saved` gave."""
+        return cls(frame=tables["neurons"], concepts=tables["concepts"], **{name: arrays[name] for name in _ARRAYS})
+
+
+def _best_concept(
+    concepts: pd.DataFrame, purities: np.ndarray, aucs: np.ndarray, evidences: np.ndarray
+) -> dict[str, np.ndarray | pd.Series]:
+    d_sae = purities.shape[2]
+    if not len(concepts):
+        names, numbers = pd.Series([""] * d_sae, dtype="str"), np.full(d_sae, np.nan)
+        columns = ("purity_at_10", "purity_at_20", "purity_at_50", "base_rate", "lift", "auc", "evidence")
+        return {"best_concept": names, "best_kind": names, **dict.fromkeys(columns, numbers)}
+    best, neurons = evidences.argmax(axis=0), np.arange(d_sae)
+    found = evidences[best, neurons] > 0
+    at = {n: np.where(found, purities[i, best, neurons], np.nan) for i, n in enumerate(LENGTHS)}
+    base = np.where(found, concepts["base_rate"].to_numpy()[best], np.nan)
+    return {
+        "best_concept": pd.Series(np.where(found, concepts["name"].to_numpy(object)[best], ""), dtype="str"),
+        "best_kind": pd.Series(np.where(found, concepts["kind"].to_numpy(object)[best], ""), dtype="str"),
+        **{f"purity_at_{n}": value for n, value in at.items()},
+        "base_rate": base,
+        "lift": np.where(np.isnan(at[20]), at[10], at[20]) / base,
+        "auc": np.where(found, aucs[best, neurons], np.nan),
+        "evidence": np.where(found, evidences[best, neurons], np.nan),
+    }
