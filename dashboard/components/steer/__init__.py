@@ -1,0 +1,296 @@
+"""The live steering element: sliders and lists that re-rank in the browser while a thumb moves.
+
+The scores are linear in the sliders, `score'_i = score_i + sum_j value_j * row_j[i]`, so the rows of the chosen neurons
+go to the browser once and nothing travels during a drag. When a thumb is released the values come here, are checked
+like anything else a browser sends, and Python ranks again with `rerank`: it is the authority, and the two agree exactly.
+
+Two mounts make up the element: one brings the payload as bytes (the same between reruns, so Streamlit sends it once), the
+other the sliders with their few settings. A page therefore passes the values it knows on every run, at no cost.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import streamlit as st
+
+from core.errors import ConfigError, UserError
+from core.recommenders.base import rank
+
+LIMIT = 3.0
+"""The range of a slider, in units of "strong"."""
+STEP = 0.05
+"""What one key press moves, in units of "strong"."""
+MAX_NEURONS = 8
+MAX_TEXT = 300
+"""Characters of a title, a label or a genre that are shown; the rest is cut."""
+
+_HERE = Path(__file__).parent
+_PARTS = ("dom.js", "engine.js", "sliders.js", "lists.js", "why.js", "element.js")
+_element = st.components.v2.component(
+    "steerlens_steer",
+    css=(_HERE / "steer.css").read_text("utf-8"),
+    js="\n".join((_HERE / part).read_text("utf-8") for part in _PARTS),
+)
+
+
+class Catalogue(NamedTuple):
+    """The texts of all items, packed once by `pack_items`; the same for every viewer."""
+
+    n_items: int
+    texts: bytes
+
+
+class SteerNeuron(NamedTuple):
+    """One slider."""
+
+    neuron: int
+    """Index in the SAE."""
+    label: str
+    unit: float
+    """The activation that counts as 1.0 x strong, above 0. A slider at s adds s * unit to the activation."""
+    activation: float
+    """The viewer's own activation, drawn as a tick."""
+    row: np.ndarray
+    """(n_items,) float32: what +1 activation adds to each item's score for this viewer (his scale is already in it)."""
+    value: float = 0.0
+    """The added activation that the slider shows when the element takes values over; see `SteerInput.version`."""
+
+
+class SteerTarget(NamedTuple):
+    """The concept in focus: its items are counted live."""
+
+    name: str
+    mask: np.ndarray
+    """(n_items,) bool."""
+
+
+class SteerInput(NamedTuple):
+    """Everything the element shows for one viewer."""
+
+    items: Catalogue
+    base_scores: np.ndarray
+    """(n_items,) float32: the recommender's own scores."""
+    reconstructed: np.ndarray
+    """Item indices of the list under the SAE without edits, best first."""
+    seen: np.ndarray
+    """Item indices that are never listed."""
+    neurons: Sequence[SteerNeuron]
+    """At most 8, no neuron twice."""
+    target: SteerTarget | None = None
+    n: int = 20
+    version: int = 0
+    """Raise it to make the sliders take the neurons' `value`s over (a preset, a shared link). As long as it, the viewer
+    and the neurons stay the same, the sliders keep what the person has set, and `value` is only the start of a new mount."""
+    can_add: bool = False
+    """Whether a button "Add a concept" is shown; it gives the event `add`."""
+
+
+class SteerEvent(NamedTuple):
+    """A click that only the page can answer."""
+
+    kind: Literal["remove", "add"]
+    neuron: int | None
+
+
+class SteerOutput(NamedTuple):
+    """What the element holds now, checked."""
+
+    values: tuple[tuple[int, float], ...]
+    """(neuron, added activation) of every slider, in their order; 0 for one that is muted."""
+    released: bool
+    """Whether the values come from the browser; otherwise they are the `value`s that were passed."""
+    event: SteerEvent | None
+    """Set in the one run that follows the click."""
+
+
+def pack_items(items: Sequence[tuple[str, int | None, Sequence[str]]]) -> Catalogue:
+    """Pack (title, year, genres) of all items, in the order of the item index. Titles may hold anything."""
+    vocabulary: dict[str, int] = {}
+    texts = {
+        "titles": [title[:MAX_TEXT] for title, _, _ in items],
+        "years": [year for _, year, _ in items],
+        "genres": [[vocabulary.setdefault(g[:MAX_TEXT], len(vocabulary)) for g in genres] for _, _, genres in items],
+        "vocabulary": list(vocabulary),
+    }
+    return Catalogue(len(items), _json(texts))
+
+
+def show_steer(key: str, given: SteerInput) -> SteerOutput:
+    """Draw the element and give what it holds.
+
+    Args:
+        key: Names the element in the page; the same on every run.
+        given: What to show. `value`s beyond the sliders' range are moved to its end.
+
+    Raises:
+        UserError: The browser sent something that cannot be.
+        ValueError: `given` does not fit together (shapes, not finite, too many neurons).
+    """
+    _check(given)
+    core, payload = _pack(key, given)
+    start = [_clamp(x.value, LIMIT * x.unit) for x in given.neurons]
+    control = {
+        "slot": key,
+        "core": core,
+        "version": given.version,
+        "start": start,
+        "limit": LIMIT,
+        "step": STEP,
+        "canAdd": given.can_add and len(given.neurons) < MAX_NEURONS,
+    }
+    with st.container(gap=None):
+        result = _element(
+            key=key, data=control, on_released_change=lambda: None, on_event_change=lambda: None, height="content"
+        )
+        _element(key=f"{key}-payload", data=payload, height="content")
+    values = parse_released(result.get("released"), given.neurons, core=core, version=given.version)
+    return SteerOutput(
+        values=values or tuple((x.neuron, v) for x, v in zip(given.neurons, start, strict=True)),
+        released=values is not None,
+        event=parse_event(result.get("event"), given.neurons),
+    )
+
+
+def parse_released(
+    raw: object, neurons: Sequence[SteerNeuron], *, core: str, version: int
+) -> tuple[tuple[int, float], ...] | None:
+    """Read the values that the browser sent, or None where it sent none for these very sliders.
+
+    Args:
+        raw: What came: `{"core", "version", "values"}`, or anything.
+        neurons: The sliders that were shown.
+        core: What was shown; values of another viewer or other neurons are out of date, which is no error.
+        version: See `SteerInput.version`.
+
+    Raises:
+        UserError: Not of this form, a value that is no finite number, or one beyond its slider.
+    """
+    if raw is None:
+        return None
+    if not isinstance(raw, dict) or set(raw) != {"core", "version", "values"}:
+        raise _refused("the sliders' state has another form than expected")
+    if raw["core"] != core or raw["version"] != version:
+        return None
+    values = raw["values"]
+    if not isinstance(values, list) or len(values) != len(neurons):
+        raise _refused(f"expected {len(neurons)} slider values")
+    return tuple((x.neuron, _value(v, x)) for x, v in zip(neurons, values, strict=True))
+
+
+def parse_event(raw: object, neurons: Sequence[SteerNeuron]) -> SteerEvent | None:
+    """Read a click.
+
+    Raises:
+        UserError: An unknown kind, or a neuron without a slider.
+    """
+    if raw is None:
+        return None
+    if not isinstance(raw, dict) or set(raw) != {"kind", "neuron"}:
+        raise _refused("an event has another form than expected")
+    kind, neuron = raw["kind"], raw["neuron"]
+    if kind == "add" and neuron is None:
+        return SteerEvent("add", None)
+    if kind != "remove":
+        raise _refused(f"there is no event {kind!r}")
+    if isinstance(neuron, bool) or not isinstance(neuron, int) or neuron not in {x.neuron for x in neurons}:
+        raise _refused(f"there is no slider for neuron {neuron!r}")
+    return SteerEvent("remove", neuron)
+
+
+def rescore(base_scores: np.ndarray, rows: Sequence[np.ndarray], values: Sequence[float]) -> np.ndarray:
+    """Give the steered scores (n_items,) as the browser computes them: float32 products and sums, in the order of `rows`."""
+    scores = np.array(base_scores, np.float32)
+    for row, value in zip(rows, values, strict=True):
+        if np.float32(value) != 0:
+            scores += np.float32(value) * np.asarray(row, np.float32)
+    return scores
+
+
+def rerank(
+    base_scores: np.ndarray, rows: Sequence[np.ndarray], values: Sequence[float], seen: np.ndarray, n: int
+) -> np.ndarray:
+    """Give the steered list: the twin of the browser's, item for item (at most `n` item indices, best first).
+
+    >>> rerank(np.array([1, 2, 3.0]), [np.array([1, 0, 0.0])], [2.5], np.array([2]), 2).tolist()
+    [0, 1]
+    """
+    listed = rank(rescore(base_scores, rows, values)[None], n, [np.asarray(seen, np.int64)])[0]
+    return listed[listed >= 0]
+
+
+def _check(given: SteerInput) -> None:
+    n_items = given.items.n_items
+    ids = [x.neuron for x in given.neurons]
+    if len(ids) > MAX_NEURONS or len(set(ids)) != len(ids):
+        raise ValueError(f"neurons {ids}: expected at most {MAX_NEURONS}, none twice")
+    arrays = [("base_scores", given.base_scores), *((f"row of {x.neuron}", x.row) for x in given.neurons)]
+    for name, array in arrays:
+        if np.shape(array) != (n_items,) or not np.isfinite(array).all():
+            raise ValueError(f"{name}: expected {n_items} finite numbers, shape {np.shape(array)}")
+    for x in given.neurons:
+        if not (x.unit > 0 and all(math.isfinite(v) for v in (x.unit, x.activation, x.value))):
+            raise ValueError(f"neuron {x.neuron}: unit {x.unit} activation {x.activation} value {x.value}")
+    if given.target is not None and np.shape(given.target.mask) != (n_items,):
+        raise ValueError(f"target mask: shape {np.shape(given.target.mask)}, expected ({n_items},)")
+    for name, indices in (("reconstructed", given.reconstructed), ("seen", given.seen)):
+        array = np.asarray(indices)
+        if array.size and not (0 <= array.min() and array.max() < n_items):
+            raise ValueError(f"{name}: item indices from 0 to {n_items - 1} expected")
+
+
+def _pack(key: str, given: SteerInput) -> tuple[str, bytes]:
+    """Give the fingerprint of what is shown, and the payload that `readPayload` in engine.js reads."""
+    seen = np.unique(np.asarray(given.seen, np.int32))
+    reconstructed = np.asarray(given.reconstructed, np.int32)[: given.n]
+    neurons = [
+        {"neuron": int(x.neuron), "label": x.label[:MAX_TEXT], "unit": float(x.unit), "activation": float(x.activation)}
+        for x in given.neurons
+    ]
+    header = {
+        "slot": key,
+        "n": given.n,
+        "nItems": given.items.n_items,
+        "neurons": neurons,
+        "nSeen": len(seen),
+        "nReconstructed": len(reconstructed),
+        "target": None if given.target is None else given.target.name[:MAX_TEXT],
+    }
+    body = b"".join(
+        [
+            np.ascontiguousarray(given.base_scores, "<f4").tobytes(),
+            *(np.ascontiguousarray(x.row, "<f4").tobytes() for x in given.neurons),
+            seen.astype("<i4").tobytes(),
+            reconstructed.astype("<i4").tobytes(),
+            b"" if given.target is None else np.asarray(given.target.mask, bool).astype("u1").tobytes(),
+            given.items.texts,
+        ]
+    )
+    core = hashlib.blake2b(_json(header) + body, digest_size=8).hexdigest()
+    head = _json({**header, "core": core})
+    return core, len(head).to_bytes(4, "little") + head + body
+
+
+def _value(raw: Any, neuron: SteerNeuron) -> float:
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw):
+        raise _refused(f"the value of neuron {neuron.neuron} is {str(raw)[:20]!r}, expected a number")
+    limit = LIMIT * neuron.unit
+    if abs(raw) > limit * (1 + 1e-9):
+        raise _refused(f"the value of neuron {neuron.neuron} is {raw:g}, beyond ±{limit:g}")
+    return _clamp(float(raw), limit)
+
+
+def _refused(reason: str) -> UserError:
+    return ConfigError(f"The browser sent values that cannot be: {reason}.", "Reload the page.")
+
+
+def _clamp(value: float, limit: float) -> float:
+    return min(limit, max(-limit, float(value)))
+
+
+def _json(value: object) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace")
