@@ -36,8 +36,10 @@ def keyword_labels(
     top_items: np.ndarray,
     top_item_acts: np.ndarray,
     dataset: Dataset,
+    *,
     concepts: Sequence[Concept] | None = None,
     alive: np.ndarray | None = None,
+    audience: np.ndarray | None = None,
 ) -> list[str]:
     """Give each neuron a readable name; no two alive neurons share one.
 
@@ -52,6 +54,8 @@ def keyword_labels(
         dataset: The catalogue and its popularity.
         concepts: The terms; all of `concepts_of(dataset)` by default.
         alive: (d_sae,) bool; by default, neurons with any top item. The others are called "Never fires".
+        audience: (d_sae,) bool: neurons whose items stand for their viewers, called "Fans of …" and never by
+            popularity, which such items have by their choice; none by default.
 
     Returns:
         d_sae names. "Mixed · #17" is a neuron whose items have nothing in common that the catalogue knows.
@@ -63,13 +67,17 @@ def keyword_labels(
     masks = np.stack([c.mask for c in concepts] + [groups == g for g in _POPULARITY_NAMES])
     z, share = term_scores(top_items, top_item_acts, masks)
     z = np.where((share >= MIN_SHARE) & (z >= SIGNIFICANT_Z), z, -np.inf)
+    if audience is not None:
+        z[np.ix_(np.array([kind == "popularity" for _, kind in named]), audience)] = -np.inf
     order = np.argsort(-z, axis=0, kind="stable")
     titles = dataset.titles()
+    prefix = [""] * len(alive) if audience is None else ["Fans of " if fans else "" for fans in audience]
     labels, taken = [DEAD_LABEL] * len(alive), {DEAD_LABEL}
     for j in sorted(np.flatnonzero(alive).tolist(), key=lambda j: -z[order[0, j], j]):
         terms = [_Term(named[t][0], named[t][1], float(z[t, j])) for t in order[:, j] if np.isfinite(z[t, j])]
         likes = [one_line(titles[i], 40) for i in top_items[j] if i >= 0]
-        labels[j] = next(name for name in _names(terms, likes, j) if name not in taken)
+        names = (f"{prefix[j]}{name}" if terms else name for name in _names(terms, likes, j))
+        labels[j] = next(name for name in names if name not in taken)
         taken.add(labels[j])
     return labels
 

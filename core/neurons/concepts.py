@@ -113,6 +113,8 @@ def top_counts(top: np.ndarray, masks: Masks, n: int) -> np.ndarray:
     """Give the (n_masks, d_sae) number of items with each concept among the first `n` of (d_sae, >= n) lists."""
     lists = top[:, :n]
     rows, _ = np.nonzero(lists >= 0)
+    if not len(masks):
+        return np.zeros((0, len(top)), np.float32)
     masks = np.atleast_2d(np.asarray(masks, bool))
     ones = np.ones(rows.size, np.float32)
     chosen = sparse.csr_matrix((ones, (rows, lists[lists >= 0])), shape=(len(top), masks.shape[1]))
@@ -173,7 +175,7 @@ def auc(acts_items: np.ndarray, masks: Masks) -> np.ndarray:
     Returns:
         (n_masks, d_sae) in [0, 1]; NaN for a neuron that fires on no item, and for a concept of all items or none.
     """
-    masks = np.atleast_2d(np.asarray(masks, bool))
+    masks = np.asarray(masks, bool).reshape(-1, len(acts_items))
     n_with = masks.sum(axis=1, dtype=np.float64)[:, None]
     pairs = n_with * (masks.shape[1] - n_with)
     out = np.full((len(masks), acts_items.shape[1]), np.nan, np.float32)

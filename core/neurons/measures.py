@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from core.data.dataset import Dataset
 from core.data.groups import popularity_groups
@@ -53,6 +54,26 @@ def popularity(
     for n in LENGTHS:
         out[f"popularity_percentile_at_{n}"] = _mean_at(place, top_items, n, n)
     return out
+
+
+def audience_items(
+    top_users: np.ndarray, top_user_acts: np.ndarray, dataset: Dataset, n: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give the items that the top viewers of each neuron have in common and other viewers have not.
+
+    By their excess: the share of the top viewers, weighted by activation, whose history holds the item, less the share
+    of all viewers whose history does.
+
+    Returns:
+        (n_neurons, n) int32 items of the largest excess above 0, -1 padded; (n_neurons, n) float32 excess, NaN padded.
+    """
+    acts = np.nan_to_num(top_user_acts).astype(np.float64)
+    total, there = acts.sum(axis=1, keepdims=True), top_users >= 0
+    weight = np.divide(acts, total, out=np.zeros_like(acts), where=total > 0)[there]
+    chosen = sparse.csr_matrix((weight, (np.nonzero(there)[0], top_users[there])), (len(top_users), dataset.n_users))
+    excess = (chosen @ dataset.matrix()).toarray() - dataset.item_counts / max(dataset.n_users, 1)
+    top = top_firing(excess.T, n)
+    return top, values_at(excess.T, top)
 
 
 def monosemanticity(item_acts: np.ndarray, X_items: np.ndarray, n: int = 30) -> np.ndarray:

@@ -9,13 +9,15 @@ import pandas as pd
 from core.data.dataset import Dataset
 from core.labels.keywords import keyword_labels
 from core.neurons import measures
-from core.neurons.concepts import LENGTHS, auc, concepts_of, evidence, purity_of, top_firing
+from core.neurons.concepts import LENGTHS, Concept, auc, concepts_of, evidence, purity_of, top_firing
 from core.sae.model import SAE
 
 N_TOP_ITEMS = 50
 N_TOP_USERS = 20
 N_NEIGHBOURS = 10
 N_BINS = 40
+N_TELLING = 5
+"""A neuron that fires on fewer items is named by its viewers, if it fires in as many."""
 _ARRAYS = (
     "purity", "auc", "top_items", "top_item_acts", "top_users", "top_user_acts", "item_histogram", "user_histogram",
     "histogram_edges", "neighbours", "neighbour_cosine",
@@ -29,7 +31,8 @@ class NeuronTable:
     Attributes:
         frame: One row a neuron. A share or estimate that cannot be had is NaN; a name that cannot be had is "".
 
-            - `neuron` index; `alive`: it fires above 0 on an item or in a viewer; `label`, `label_source`.
+            - `neuron` index; `alive`: it fires above 0 on an item or in a viewer; `label` (see `core.labels.keywords`),
+              `label_source`.
             - `density_items`, `density_users`: share in which it fires; `n_items_firing`, `n_users_firing`.
             - `mean_activation`: mean over the viewers in whom it fires; `max_activation`: over items and viewers;
               `strong_activation`: 95th percentile over the viewers in whom it fires, over such items if no viewer.
@@ -112,7 +115,7 @@ class NeuronTable:
             **_best_concept(concepts, purities, aucs, evidence(top_items, masks)),
             **measures.popularity(item_acts, top_items, top_users, dataset),
             monosemanticity=measures.monosemanticity(item_acts, X_items),
-            label=keyword_labels(top_items, top_item_acts, dataset, known, alive),
+            label=_labels((top_items, top_item_acts), (top_users, top_user_acts), dataset, known, alive),
             label_source="keyword",
         )
         neighbours, cosine = measures.nearest(sae.W_dec, alive, N_NEIGHBOURS)
@@ -163,3 +166,19 @@ def _best_concept(
         "auc": np.where(found, aucs[best, neurons], np.nan),
         "evidence": np.where(found, evidences[best, neurons], np.nan),
     }
+
+
+def _labels(
+    by_items: tuple[np.ndarray, np.ndarray],
+    by_users: tuple[np.ndarray, np.ndarray],
+    dataset: Dataset,
+    known: list[Concept],
+    alive: np.ndarray,
+) -> list[str]:
+    """Name neurons by their top items; those that fire in viewers but on next to no item, by what the viewers share."""
+    items, acts = by_items[0].copy(), by_items[1].copy()
+    audience = (items[:, N_TELLING - 1] < 0) & (by_users[0][:, N_TELLING - 1] >= 0)
+    items[audience], acts[audience] = measures.audience_items(
+        by_users[0][audience], by_users[1][audience], dataset, N_TOP_ITEMS
+    )
+    return keyword_labels(items, acts, dataset, concepts=known, alive=alive, audience=audience)
