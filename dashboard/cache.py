@@ -1,0 +1,81 @@
+"""What is kept between reruns and sessions, keyed by the ids of artefacts, which never change."""
+
+import os
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core.data.groups import popularity_groups
+from core.pipeline import Run, RunInfo, list_runs, open_run
+from core.workspace import STAGES, Workspace
+from dashboard.listing import list_concepts
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def workspace_path() -> Path:
+    """Give the workspace that is shown: `STEERLENS_WORKSPACE`, else `data/workspaces/default` of the checkout."""
+    return Path(os.environ.get("STEERLENS_WORKSPACE") or ROOT / "data" / "workspaces" / "default")
+
+
+def runs() -> list[RunInfo]:
+    """Give the finished runs, newest first; read anew each time, so that a new build shows up by itself."""
+    return list_runs(Workspace(workspace_path()))
+
+
+def run(run_id: str | None = None) -> Run:
+    """Give a run, loaded once for all sessions.
+
+    Raises:
+        MissingStageError: There is none, or none of this id; the fix is the command that makes one.
+    """
+    if run_id is None:
+        return open_run(workspace_path())
+    return _run(str(workspace_path()), run_id)
+
+
+def built_stages() -> list[str]:
+    """Give the stages of which the workspace holds something, in their order."""
+    workspace = Workspace(workspace_path())
+    return [stage for stage in STAGES if workspace.artefacts(stage)]
+
+
+def missing_stage() -> str:
+    """Give the first stage that was not built."""
+    built = built_stages()
+    return next((stage for stage in STAGES if stage not in built), STAGES[-1])
+
+
+def build_command() -> str:
+    """Give the command that builds what is missing, for the dataset and the recommender that are here if there are any."""
+    workspace = Workspace(workspace_path())
+    chosen = {"dataset": "ml-1m", "recommender": "elsa"}
+    for stage in chosen:
+        if found := workspace.artefacts(stage):
+            chosen[stage] = str(found[0].config.get("name", chosen[stage]))
+    preset = "monosemantic" if chosen["recommender"] == "mf" else "knots"
+    return (
+        f"python -m core build --dataset {shlex.quote(chosen['dataset'])} --recommender {chosen['recommender']} "
+        f"--preset {preset} --workspace {shlex.quote(str(workspace.path))}"
+    )
+
+
+@st.cache_resource(max_entries=4, show_spinner="Opening the run")
+def _run(path: str, run_id: str) -> Run:
+    return open_run(path, run_id)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Sorting the concepts")
+def concepts(run_id: str) -> pd.DataFrame:
+    """Give the list of concepts of a run: see `dashboard.listing.list_concepts`. Not to be changed."""
+    opened = run(run_id)
+    return list_concepts(opened.table, opened.dataset.titles())
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def groups(run_id: str) -> np.ndarray:
+    """Give (n_items,) int8: 0 head, 1 mid, 2 tail, by interactions."""
+    return popularity_groups(run(run_id).dataset.item_counts)

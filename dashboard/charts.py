@@ -1,0 +1,254 @@
+"""Charts as values: HTML and CSS with escaped text, a sentence that says what is to be seen, and the same as a table.
+
+Plotly's code is 4.7 MB, which a browser needs a second or more to load and run; these charts are a few kB, have text of
+the page's own size on every screen and follow both themes. No function here calls Streamlit.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from dashboard.escape import for_html
+
+DASH = "–"
+
+
+class Figure(NamedTuple):
+    """A chart, ready to draw."""
+
+    html: str
+    """Safe HTML: title, takeaway, chart and table."""
+    takeaway: str
+    """One sentence computed from the data, as plain text."""
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Write a share of [0, 1] in per cent; a dash where it is unknown; never 0 for what is only small.
+
+    >>> percent(0.25), percent(float("nan")), percent(0.0004)
+    ('25 %', '–', '< 1 %')
+    """
+    if not np.isfinite(share):
+        return DASH
+    least = 10.0**-digits
+    return f"< {least:g} %" if 0 < share * 100 < least / 2 else f"{share * 100:.{digits}f} %"
+
+
+def number(value: float, digits: int = 2) -> str:
+    """Write a number; a dash where it is unknown.
+
+    >>> number(1234.5, 0), number(float("nan"))
+    ('1,234', '–')
+    """
+    return f"{value:,.{digits}f}" if np.isfinite(value) else DASH
+
+
+def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int] = ()) -> str:
+    """Give a table; every cell is plain text and is escaped here."""
+    align = [" class='num'" if i in numeric else "" for i in range(len(columns))]
+    head = "".join(f"<th scope='col'{a}>{for_html(c)}</th>" for c, a in zip(columns, align, strict=True))
+    body = "".join(
+        "<tr>" + "".join(f"<td{a}>{for_html(c)}</td>" for c, a in zip(row, align, strict=True)) + "</tr>"
+        for row in rows
+    )
+    return f"<div class='sl-scroll'><table class='sl-table'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+
+
+def figure(title: str, takeaway: str, chart: str, table: str) -> Figure:
+    """Put a chart together. `chart` and `table` are safe HTML already."""
+    return Figure(
+        f"<figure class='sl-figure' aria-label='{for_html(title)}'><h3>{for_html(title)}</h3>"
+        f"<p class='take'>{for_html(takeaway, 300)}</p><div role='img' aria-label='{for_html(takeaway, 300)}'>{chart}</div>"
+        f"<details><summary>Show as a table</summary>{table}</details></figure>",
+        takeaway,
+    )
+
+
+def bar(share: float, kind: str = "") -> str:
+    """Give a bar that is filled to a share of [0, 1]."""
+    width = 100 * float(np.clip(np.nan_to_num(share), 0, 1))
+    return f"<span class='sl-bar {kind}'><i style='width:{width:.1f}%'></i></span>"
+
+
+class PurityRow(NamedTuple):
+    """How well a concept of the catalogue explains a neuron."""
+
+    name: str
+    purity: tuple[float, float, float]
+    """At 10, 20 and 50; NaN where fewer items fire."""
+    base_rate: float
+
+
+def purity_figure(rows: Sequence[PurityRow]) -> Figure:
+    """Show what a neuron's top items have in common, against the base rates; best first."""
+    lanes, cells = [], []
+    for name, purity, base in rows:
+        bars = "".join(
+            f"<i class='n{n}' style='width:{100 * np.nan_to_num(p):.1f}%'></i>"
+            for n, p in zip((10, 20, 50), purity, strict=True)
+        )
+        known = [percent(p).removesuffix(" %") for p in purity]
+        lanes.append(
+            f"<span class='name'>{for_html(name, 40)}</span>"
+            f"<span class='sl-lane'>{bars}<u style='left:{100 * base:.1f}%'></u></span>"
+            f"<span class='value'>{' / '.join(known)} %</span>"
+        )
+        cells.append([name, *(percent(p) for p in purity), percent(base, 1), f"{number(purity[1] / base, 1)} ×"])
+    takeaway = "Too few items fire to say what they have in common."
+    if rows and np.isfinite(rows[0].purity[1]):
+        name, (_, at_20, _), base = rows[0]
+        takeaway = (
+            f"{percent(at_20)} of its top 20 items are {name}; in the catalogue it is {percent(base, 1)}, "
+            f"{number(at_20 / base, 1)} times fewer."
+            if at_20 > base
+            else f"Its top 20 items hold no more {name} than the catalogue does."
+        )
+    chart = (
+        f"<div class='sl-rows'>{''.join(lanes)}</div><div class='sl-key'><span>top 10</span>"
+        "<span style='--swatch:color-mix(in srgb,var(--sl-up) 72%,transparent)'>top 20</span>"
+        "<span style='--swatch:color-mix(in srgb,var(--sl-up) 45%,transparent)'>top 50</span>"
+        "<span class='tick'>base rate</span></div>"
+    )
+    table = table_html(["Concept", "@10", "@20", "@50", "Base rate", "Lift @20"], cells, numeric=range(1, 6))
+    return figure("What its top items have in common", takeaway, chart, table)
+
+
+Shares = tuple[float, float, float]
+"""Of head, mid and tail; they sum to 1, or are NaN."""
+
+
+def head_share_figure(activation: Shares, items: Shares, viewers: Shares, log: Shares, n_viewers: int) -> Figure:
+    """Show whether a neuron lives on popular or on rare items, against what a neuron without taste would show.
+
+    Args:
+        activation: Shares of its activation over items.
+        items: Shares of the catalogue's items: what `activation` is to be read against.
+        viewers: Mean shares of its top viewers' histories.
+        log: Shares of all interactions: what `viewers` is to be read against.
+        n_viewers: How many top viewers there are.
+    """
+    rows = [
+        ("Its activation", "over items", activation),
+        ("Catalogue", "all items", items),
+        ("Its viewers", f"histories of the top {n_viewers}", viewers),
+        ("All viewers", "all histories", log),
+    ]
+    lanes = "".join(
+        f"<span class='name'>{name}<small>{for_html(note)}</small></span><span class='sl-stack'>"
+        + "".join(
+            f"<i class='{c}' style='width:{100 * np.nan_to_num(s):.1f}%'></i>"
+            for c, s in zip("hmt", shares, strict=True)
+        )
+        + f"</span><span class='value'>{' / '.join(percent(s).removesuffix(' %') for s in shares)} %</span>"
+        for name, note, shares in rows
+    )
+    takeaway = "Too little fires to say whether it prefers popular items."
+    if np.isfinite(activation[0]):
+        ratio = activation[0] / items[0] if items[0] else np.nan
+        word = "Mainstream" if ratio > 1.5 else "Niche" if ratio < 0.67 else "Neither mainstream nor niche"
+        takeaway = (
+            f"{word}: {percent(activation[0])} of its activation is on head items, "
+            f"which are {percent(items[0], 1)} of the catalogue."
+        )
+    key = (
+        "<div class='sl-key'><span style='--swatch:var(--sl-head)'>head: most popular, 20 % of interactions</span>"
+        "<span style='--swatch:var(--sl-mid)'>mid</span><span style='--swatch:var(--sl-tail)'>tail: rarest, 20 %</span></div>"
+    )
+    cells = [[f"{name}, {note}", *(percent(s, 1) for s in shares)] for name, note, shares in rows]
+    table = table_html(["Share", "Head", "Mid", "Tail"], cells, numeric=range(1, 4))
+    return figure("Popular or rare", takeaway, f"<div class='sl-rows'>{lanes}</div>{key}", table)
+
+
+def histogram(counts: np.ndarray, labels: Sequence[str], axis: str) -> str:
+    """Give bars of counts on a logarithmic height, with its grid and the first, middle and last label."""
+    top = float(np.log10(max(int(counts.max()), 1) + 1))
+    bars = "".join(f"<i style='height:{100 * np.log10(c + 1) / top:.1f}%'></i>" for c in counts)
+    grid = "".join(
+        f"<b style='bottom:{100 * np.log10(t + 1) / top:.1f}%'><span>{t:,}</span></b>"
+        for t in (1, 10, 100, 1000, 10_000, 100_000, 1_000_000)
+        if np.log10(t + 1) <= top
+    )
+    ends = "".join(f"<span>{for_html(t)}</span>" for t in labels)
+    return f"<div class='sl-hist'>{grid}{bars}</div><div class='sl-axis'>{ends}</div><p class='sl-axis-name'>{for_html(axis)}</p>"
+
+
+def activation_figure(counts: np.ndarray, edges: np.ndarray, n_all: int, what: str) -> Figure:
+    """Show how strongly a neuron fires, where it does.
+
+    Args:
+        counts: (n_bins,) how many values > 0 lie in each bin.
+        edges: (n_bins + 1,).
+        n_all: How many were looked at; those that are not in a bin are zeros, given in the text.
+        what: "viewers" or "items".
+    """
+    firing = int(counts.sum())
+    takeaway = (
+        f"It fires for {firing:,} of {n_all:,} {what} ({percent(firing / max(n_all, 1), 1)}); "
+        f"the other {n_all - firing:,} are at exactly zero and not drawn."
+    )
+    labels = [number(float(edges[i])) for i in (0, len(counts) // 2, len(counts))]
+    chart = histogram(counts, labels, f"activation · number of {what}, log scale")
+    rows = [
+        [f"{number(a)} to {number(b)}", f"{int(c):,}"]
+        for a, b, c in zip(edges[:-1], edges[1:], counts, strict=True)
+        if c
+    ]
+    table = table_html(["Activation", what.capitalize()], [["0", f"{n_all - firing:,}"], *rows], numeric=(0, 1))
+    return figure(f"How strongly it fires · {what}", takeaway, chart, table)
+
+
+def density_figure(density: np.ndarray, n_viewers: int, n_bins: int = 24) -> Figure:
+    """Show how common the living concepts are, on a logarithmic axis.
+
+    Args:
+        density: (n_alive,) share of viewers in whom each fires.
+        n_viewers: Number of viewers, which gives the smallest share that can be.
+        n_bins: Number of bars.
+    """
+    low = 1 / max(n_viewers, 1)
+    seen = density[density > 0]
+    edges = np.geomspace(low, 1, n_bins + 1)
+    counts = np.histogram(np.clip(seen, low, 1), bins=edges)[0]
+    middle = float(np.median(seen)) if seen.size else float("nan")
+    takeaway = (
+        f"Half of the {len(density):,} concepts shown fire in fewer than {percent(middle, 1)} of the viewers; "
+        f"{int((seen > 0.5).sum()):,} fire in more than half."
+    )
+    labels = [percent(float(edges[i]), 2) for i in (0, n_bins // 2)] + ["100 %"]
+    rows = [
+        [f"{percent(a, 2)} to {percent(b, 2)}", f"{c:,}"]
+        for a, b, c in zip(edges[:-1], edges[1:], counts, strict=True)
+        if c
+    ]
+    table = table_html(["Fires in", "Concepts"], rows, numeric=(0, 1))
+    chart = histogram(counts, labels, "share of viewers in whom it fires · number of concepts, both log scale")
+    return figure("How common the concepts are", takeaway, chart, table)
+
+
+class Item(NamedTuple):
+    """An item of the catalogue with a value, for tables. All text is untrusted."""
+
+    title: str
+    year: str
+    genres: tuple[str, ...]
+    value: float
+
+
+def items_table(items: Sequence[Item], value_name: str, kind: str = "") -> str:
+    """Give items with year, genres and their value as number and bar, as safe HTML."""
+    largest = max((abs(i.value) for i in items), default=0.0) or 1.0
+    rows = "".join(
+        f"<tr><td>{for_html(i.title)}</td><td class='num quiet'>{for_html(i.year)}</td>"
+        f"<td class='quiet'>{for_html(', '.join(i.genres[:3]), 60)}</td>"
+        f"<td>{bar(abs(i.value) / largest, kind)}</td><td class='num'>{i.value:+.2f}</td></tr>"
+        if kind
+        else f"<tr><td>{for_html(i.title)}</td><td class='num quiet'>{for_html(i.year)}</td>"
+        f"<td class='quiet'>{for_html(', '.join(i.genres[:3]), 60)}</td>"
+        f"<td>{bar(i.value / largest)}</td><td class='num'>{i.value:.2f}</td></tr>"
+        for i in items
+    )
+    return (
+        "<div class='sl-scroll'><table class='sl-table'><thead><tr><th scope='col'>Title</th><th scope='col' class='num'>Year</th>"
+        f"<th scope='col'>Genres</th><th scope='col' colspan='2'>{for_html(value_name)}</th></tr></thead><tbody>{rows}</tbody></table></div>"
+    )

@@ -1,0 +1,43 @@
+"""Titles, labels and tags are written by others: made safe here, one function for each place that would interpret them."""
+
+import html
+import re
+
+from core.errors import one_line
+
+LIMIT = 120
+"""Longest untrusted text that is shown whole, in characters."""
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$~:&^=@/])")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def for_markdown(text: object, limit: int = LIMIT) -> str:
+    r"""Make text literal where Streamlit reads Markdown: labels of widgets, headings, metrics, captions.
+
+    Bold, links, pictures, LaTeX (`$`), colours and icons (`:name:`, `:red[]`), HTML and bare addresses all lose their
+    meaning: every sign that could start one gets a backslash.
+
+    >>> print(for_markdown("*$5* :red[x]"))
+    \*\$5\* \:red\[x\]
+    """
+    return _MARKDOWN.sub(r"\\\1", one_line(str(text), limit))
+
+
+def for_html(text: object, limit: int = LIMIT) -> str:
+    """Make text literal inside HTML and its quoted attributes.
+
+    >>> for_html('<img src=x onerror="a()">')
+    '&lt;img src=x onerror=&quot;a()&quot;&gt;'
+    """
+    return html.escape(one_line(str(text), limit), quote=True)
+
+
+def for_csv(text: object) -> str:
+    """Keep a spreadsheet from running a cell: text that begins like a formula gets an apostrophe before it.
+
+    >>> for_csv("=HYPERLINK(1)")
+    "'=HYPERLINK(1)"
+    """
+    folded = one_line(str(text), 1000)
+    return f"'{folded}" if str(text).lstrip(" ").startswith(_FORMULA) else folded

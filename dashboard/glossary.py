@@ -1,0 +1,105 @@
+"""Each measure that the pages show: its name, its formula and what it means, written once."""
+
+from typing import NamedTuple
+
+
+class Term(NamedTuple):
+    """A measure, for the `help=` of whatever shows it."""
+
+    name: str
+    formula: str
+    meaning: str
+
+    @property
+    def help(self) -> str:
+        """The text of its tooltip: meaning, then formula."""
+        return f"{self.meaning}\n\n`{self.formula}`"
+
+
+TERMS = {
+    "alive": Term(
+        "Alive concepts",
+        "neurons with activation > 0 on at least one viewer or item / all neurons",
+        "How much of the SAE is in use. A neuron that never fires stands for nothing.",
+    ),
+    "fidelity": Term(
+        "List quality kept",
+        "nDCG@20(reconstructed) / nDCG@20(original), held-out items",
+        "How well the recommender still does when it sees each viewer only through the SAE. 100 % loses nothing.",
+    ),
+    "overlap": Term(
+        "Order kept",
+        "RBO@30, p = 0.9, divided by its value for identical lists",
+        "How alike the recommender's own list and the reconstructed one are, the top counting most. 1 is identical.",
+    ),
+    "explained": Term(
+        "Variance explained",
+        "1 - FVU = 1 - sum |x - x_hat|^2 / sum |x - mean|^2",
+        "Share of the differences between viewers that the SAE rebuilds. Predicting the mean viewer gives 0 %.",
+    ),
+    "purity": Term(
+        "Purity",
+        "share of the n items with the highest activation that carry the genre, tag or decade",
+        "How cleanly a concept matches something the catalogue knows. Read it against the base rate.",
+    ),
+    "lift": Term(
+        "Purity lift",
+        "purity@20 / base rate",
+        "How many times more often the genre, tag or decade is among the top items than in the catalogue.",
+    ),
+    "base_rate": Term(
+        "Base rate",
+        "items with the genre, tag or decade / all items",
+        "The purity that a concept without meaning would have.",
+    ),
+    "evidence": Term(
+        "Evidence",
+        "sum over n = 20, 50 of n * (p ln(p / b) + (1 - p) ln((1 - p) / (1 - b))), p = purity@n, b = base rate",
+        "How far the top items are from chance: pure, and rarer than the catalogue would give. The list is sorted by it.",
+    ),
+    "fires_viewers": Term(
+        "Fires for viewers",
+        "viewers with activation > 0 / all viewers",
+        "In how many viewers this concept is active.",
+    ),
+    "fires_items": Term(
+        "Fires for items",
+        "items with activation > 0 / all items",
+        "For how many items, each seen alone, this concept is active.",
+    ),
+    "max_activation": Term(
+        "Max activation",
+        "largest activation over all viewers and items",
+        "The scale of this concept: strengths of steering are in the same unit.",
+    ),
+    "head_share": Term(
+        "Head share",
+        "activation on head items / activation on all items",
+        "Head: the most popular items, which together make 20 % of the interactions. High: a mainstream concept.",
+    ),
+    "density": Term(
+        "Density",
+        "viewers with activation > 0 / all viewers",
+        "How common the concept is. Rare concepts are specific, very common ones say little.",
+    ),
+    "push": Term(
+        "Push",
+        "<W_dec[j], v_i>: change of the score of item i for one unit more of concept j",
+        "Which items rise and which fall when this concept is promoted. Exact for a linear scorer.",
+    ),
+    "recall": Term(
+        "Recall@20",
+        "held-out items among the first 20 / min(20, held-out items), mean over viewers",
+        "How many of the hidden items the list brings back.",
+    ),
+    "ndcg": Term(
+        "nDCG@20",
+        "DCG@20 / ideal DCG@20, mean over viewers",
+        "As recall, but a hidden item counts more the higher it stands.",
+    ),
+}
+
+
+def help_of(name: str) -> str:
+    """Give the tooltip of a term."""
+    return TERMS[name].help

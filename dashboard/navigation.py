@@ -1,0 +1,34 @@
+"""Where the pages are, and the ways from one to another with the run and the viewer kept."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from dashboard import state
+from dashboard.escape import for_markdown
+
+PAGES = Path(__file__).resolve().parents[1] / "pages"
+
+
+def path_of(name: str) -> Path:
+    """Give the file of a page, absolute: Streamlit reads relative paths from the entry script's folder."""
+    return PAGES / f"{name}.py"
+
+
+def go(name: str, **query: str) -> None:
+    """Leave for another page."""
+    st.switch_page(path_of(name), query_params=state.link(**query))
+
+
+def concept_link(neuron: int, label: str) -> None:
+    """Draw a link to a concept."""
+    st.page_link(
+        path_of("concept"),
+        label=f"{for_markdown(label, 60)} :gray[#{neuron}]",
+        query_params=state.link(neuron=str(neuron)),
+    )
+
+
+def steer_edit(neuron: int, strength: float) -> str:
+    """Write the edit with which the Steer page starts: one typical activation more."""
+    return f"{neuron}:add:{strength:.3g}"

@@ -1,0 +1,74 @@
+"""Pieces that several pages draw: headers, cards, figures, strips of metrics."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import streamlit as st
+
+from dashboard.charts import Figure
+from dashboard.escape import for_html, for_markdown
+from dashboard.glossary import TERMS
+
+
+class Metric(NamedTuple):
+    """A value with its name and what it is to be read against. All three may be untrusted text."""
+
+    term: str
+    """Key of `dashboard.glossary.TERMS`: gives the tooltip."""
+    value: str
+    note: str
+    name: str = ""
+    """Shown instead of the term's own name."""
+
+
+def show_header(title: str, question: str, chips: Sequence[tuple[str, bool]] = ()) -> None:
+    """Draw the head of a page: its title and the question that it answers, in one line.
+
+    Args:
+        title: Untrusted.
+        question: Untrusted.
+        chips: Small words above the title, each with whether it stands out.
+    """
+    marks = "".join(f"<span class='sl-chip{' strong' * strong}'>{for_html(text, 60)}</span>" for text, strong in chips)
+    kicker = f"<div class='sl-kicker'>{marks}</div>" if marks else ""
+    st.html(f"<header class='sl-head'>{kicker}<h1>{for_html(title)}</h1><p>{for_html(question, 300)}</p></header>")
+
+
+def show_section(title: str, note: str = "") -> None:
+    """Draw the heading of a part of a page."""
+    small = f"<small>{for_html(note, 200)}</small>" if note else ""
+    st.html(f"<h2 class='sl-section'>{for_html(title)}{small}</h2>")
+
+
+def show_note(text: str) -> None:
+    """Draw a quiet sentence."""
+    st.html(f"<p class='sl-note'>{for_html(text, 400)}</p>")
+
+
+def show_card(title: str, text: str, command: str = "") -> None:
+    """Draw a card that explains something, with a command to copy if there is one."""
+    code = f"<pre class='sl-command'><code>{for_html(command, 400)}</code></pre>" if command else ""
+    st.html(f"<section class='sl-card sl-info'><h2>{for_html(title)}</h2><p>{for_html(text, 500)}</p>{code}</section>")
+
+
+def show_metrics(metrics: Sequence[Metric]) -> None:
+    """Draw metrics side by side, of one height; they wrap where the page is narrow."""
+    with st.container(horizontal=True, gap="small"):
+        for metric in metrics:
+            term = TERMS[metric.term]
+            st.metric(
+                metric.name or term.name,
+                for_markdown(metric.value),
+                delta=for_markdown(metric.note, 60) or None,
+                delta_color="off",
+                delta_arrow="off",
+                help=term.help,
+                border=True,
+                height="stretch",
+            )
+
+
+def show_figure(figure: Figure) -> None:
+    """Draw a chart in a card."""
+    with st.container(border=True, height="stretch"):
+        st.html(figure.html)

@@ -1,0 +1,79 @@
+"""The side bar, the same on every page: which run, which viewer, and a link to what is shown."""
+
+import numpy as np
+import streamlit as st
+
+from core.errors import DataError
+from core.pipeline import Run
+from dashboard import cache, state
+from dashboard.components.copy_link import copy_link
+from dashboard.panels import show_note
+
+N_VIEWERS = 60
+"""How many viewers the side bar offers; any other id can be typed."""
+
+
+def current_run() -> Run:
+    """Give the run that is chosen.
+
+    Raises:
+        MissingStageError: Nothing was built yet.
+        ConfigError: The address names a run that is not there.
+    """
+    known = cache.runs()
+    if not known:
+        return cache.run()
+    return cache.run(state.run_id([info.id for info in known]))
+
+
+def offered_viewers(run: Run) -> list[str]:
+    """Give ids of viewers to choose from: the SAE never saw them, spread from short to long histories.
+
+    The first one, the default, has a history of middle length.
+    """
+    lengths = np.diff(run.dataset.indptr)
+    users = run.split.unseen_users if len(run.split.unseen_users) else np.flatnonzero(lengths)
+    by_length = users[np.argsort(lengths[users], kind="stable")]
+    chosen = by_length[np.unique(np.linspace(0, len(by_length) - 1, N_VIEWERS).astype(int))] if len(users) else users
+    middle_first = np.roll(chosen, -(len(chosen) // 2))
+    return [run.dataset.users.ids[u] for u in middle_first]
+
+
+def current_viewer(run: Run) -> int:
+    """Give the index of the viewer that is chosen.
+
+    Raises:
+        DataError: The address names a viewer that this dataset does not have.
+    """
+    return run.dataset.users.index(state.viewer(run.dataset.users, offered_viewers(run)[0]))
+
+
+def show_sidebar() -> None:
+    """Draw the choices; an empty workspace has none."""
+    known = cache.runs()
+    if not known:
+        return
+    with st.sidebar:
+        ids = [info.id for info in known]
+        if len(known) > 1:
+            state.seed(state.RUN, ids[0])
+            st.selectbox("Run", ids, index=None, key=state.RUN, bind="query-params", accept_new_options=True)
+        run = current_run()
+        info = next(i for i in known if i.id == run.id)
+        show_note(f"{info.dataset} · {info.recommender} · {info.preset} · seed {info.seed}")
+        offered = offered_viewers(run)
+        state.seed(state.VIEWER, offered[0])
+        st.selectbox(
+            "Viewer", offered, index=None, key=state.VIEWER, bind="query-params", accept_new_options=True,
+            placeholder="Choose or type an id",
+            help="Whose list is steered. The choices are viewers that the SAE never saw; any other id can be typed.",
+        )  # fmt: skip
+        try:
+            user = current_viewer(run)
+        except DataError as error:
+            show_note(f"{error.problem} {error.fix}")
+        else:
+            kind = "simulated viewer" if run.dataset.simulated else "viewer"
+            unseen = "never seen by the SAE" if user in run.split.unseen_users else "was in the SAE's training"
+            show_note(f"{len(run.dataset.history(user)):,} titles in the history · {kind}, {unseen}")
+        copy_link(state.whole_link(run.id))

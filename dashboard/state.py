@@ -1,0 +1,253 @@
+"""What identifies a view: the only place that reads or writes the address bar and the session.
+
+The run and the viewer are chosen in the side bar, whose widgets Streamlit itself binds to `run=` and `viewer=`. The rest
+is read and written here: `neuron=17`, `edit=17:add:2.0` (may repeat) and the filters of the list of concepts.
+A value that cannot be is a `UserError` with the way on, never a silent default.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from core.data.dataset import IdMap
+from core.errors import ConfigError, DataError, near, one_line
+from core.steering.steering import Steering
+from core.steering.steering import parse_edits as parse_core_edits
+
+RUN, VIEWER, NEURON, EDIT = "run", "viewer", "neuron", "edit"
+SEARCH, KIND, PURITY, HEAD, DEAD = "q", "about", "purity", "audience", "dead"
+FILTERS = (SEARCH, KIND, PURITY, HEAD, DEAD)
+
+PURITY_STEPS = {"50": 0.5, "80": 0.8, "95": 0.95}
+"""Least purity@20, in percent as the page and the address show it."""
+AUDIENCES = ("Mainstream", "Balanced", "Niche")
+"""By head share: the highest, the middle and the lowest third of the concepts."""
+KINDS = ("Genre", "Tag", "Decade")
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which concepts the list shows.
+
+    Attributes:
+        text: Part of a label or of a title, or `#` and an index; empty shows all.
+        kinds: What the best-matching catalogue concept must be: genre, tag, decade; empty shows all.
+        purity: Least purity@20 in [0, 1]; 0 shows all.
+        audiences: By head share; empty shows all.
+        dead: Show the neurons that never fire too.
+    """
+
+    text: str = ""
+    kinds: tuple[str, ...] = ()
+    purity: float = 0.0
+    audiences: tuple[str, ...] = ()
+    dead: bool = False
+
+
+def run_id(known: Sequence[str]) -> str:
+    """Give the chosen run, the first of `known` (the newest) by default.
+
+    Raises:
+        ConfigError: The address names a run that is not there.
+    """
+    asked = _first(RUN) or st.session_state.get(RUN)
+    if asked is None:
+        return known[0]
+    if asked not in known:
+        raise ConfigError(
+            f"There is no run {one_line(asked, 60)!r} in this workspace{near(asked, known)}.",
+            "Choose a run in the side bar; the newest one is shown by default.",
+        )
+    return str(asked)
+
+
+def seed(key: str, value: Any) -> None:
+    """Start a bound widget at a value unless the address or the session already has one."""
+    if key not in st.query_params and st.session_state.get(key) is None:
+        st.session_state[key] = value
+
+
+def put(key: str, value: Any) -> None:
+    """Set a widget's value; for callbacks."""
+    st.session_state[key] = value
+
+
+def viewer(users: IdMap, default: str) -> str:
+    """Give the id of the chosen viewer.
+
+    Raises:
+        DataError: There is no such viewer in this dataset.
+    """
+    asked = st.session_state.get(VIEWER) or _first(VIEWER) or default
+    if str(asked) not in users:
+        raise DataError(
+            f"There is no viewer {one_line(str(asked), 60)!r} among the {len(users):,} of this dataset.",
+            f"Choose a viewer in the side bar, for example {default!r}.",
+        )
+    return str(asked)
+
+
+def neuron(d_sae: int, default: int) -> int:
+    """Give the concept that the address names, else the one last looked at, else `default`.
+
+    Raises:
+        ConfigError: The address names something that is no neuron of this SAE.
+    """
+    text = _first(NEURON)
+    if text is not None:
+        chosen = parse_neuron(text, d_sae)
+    else:
+        last = st.session_state.get("last_neuron", default)
+        chosen = last if 0 <= last < d_sae else default
+        st.query_params[NEURON] = str(chosen)
+    st.session_state["last_neuron"] = chosen
+    return int(chosen)
+
+
+def set_neuron(value: int) -> None:
+    """Move the Concept page to another concept; for callbacks."""
+    st.query_params[NEURON] = str(value)
+
+
+def edits(d_sae: int) -> Steering:
+    """Give the edits of the address.
+
+    Raises:
+        ConfigError: One of them is no edit, or names a neuron that the SAE does not have.
+    """
+    steering = parse_edits(st.query_params.get_all(EDIT))
+    steering.check_against(d_sae)
+    return steering
+
+
+def set_edits(steering: Steering) -> None:
+    """Write edits to the address; none removes them."""
+    if steering.edits:
+        st.query_params[EDIT] = edit_texts(steering)
+    elif EDIT in st.query_params:
+        del st.query_params[EDIT]
+
+
+def filters() -> Filters:
+    """Give the filters of the list of concepts, as last chosen.
+
+    Raises:
+        ConfigError: The address holds a filter that cannot be.
+    """
+    saved = st.session_state.get("filters", {})
+    return parse_filters({key: _all(key) or saved.get(key, []) for key in FILTERS})
+
+
+def seed_filters() -> None:
+    """Before the widgets of the filters: bring back what was chosen before the page was left."""
+    for key, values in st.session_state.get("filters", {}).items():
+        if key not in st.query_params and key not in st.session_state:
+            multiple = key in (KIND, HEAD)
+            st.session_state[key] = values if multiple else values[0] == "true" if key == DEAD else values[0]
+
+
+def save_filters() -> Filters:
+    """After the widgets of the filters: remember what was chosen, and give it."""
+    values = {key: _texts(st.session_state.get(key)) for key in FILTERS}
+    st.session_state["filters"] = {key: texts for key, texts in values.items() if texts}
+    return parse_filters(values)
+
+
+def clear_filters() -> None:
+    """Show every concept again; for callbacks."""
+    st.session_state["filters"] = {}
+    for key, empty in ((SEARCH, ""), (KIND, []), (PURITY, None), (HEAD, []), (DEAD, False)):
+        st.session_state[key] = empty
+
+
+def link(**more: str | Sequence[str]) -> dict[str, Any]:
+    """Give the query of a link to another page: run and viewer as they are now, and what is added."""
+    kept = {key: str(st.session_state[key]) for key in (RUN, VIEWER) if st.session_state.get(key)}
+    return kept | {key: value if isinstance(value, str) else list(value) for key, value in more.items()}
+
+
+def whole_link(run: str) -> dict[str, Any]:
+    """Give everything that identifies the view that is shown now, the run always included."""
+    shown = {key: st.query_params.get_all(key) for key in st.query_params}
+    return {RUN: run} | link() | {key: values[0] if len(values) == 1 else values for key, values in shown.items()}
+
+
+def parse_neuron(text: str, d_sae: int) -> int:
+    """Read the index of a neuron.
+
+    Raises:
+        ConfigError: Not a whole number, or not one of this SAE.
+    """
+    if not (text.isascii() and text.isdigit() and int(text[:9]) < d_sae and len(text) <= 9):
+        raise ConfigError(
+            f"There is no concept #{one_line(text, 40)}: this SAE has {d_sae:,}, numbered 0 to {d_sae - 1}.",
+            "Choose one in the list of concepts.",
+        )
+    return int(text)
+
+
+def parse_edits(texts: Sequence[str]) -> Steering:
+    """Read edits as the address bar writes them.
+
+    Raises:
+        ConfigError: A text that is no edit.
+
+    >>> parse_edits(["17:add:2.0"]).edits[0]
+    Edit(neuron=17, mode='add', value=2.0)
+    """
+    for text in texts:
+        if text.count(":") != 2:
+            raise ConfigError(
+                f"{one_line(text, 60)!r} in the address is no edit.",
+                "Write edit=CONCEPT:MODE:VALUE, for example edit=17:add:2.0, or remove it from the address.",
+            )
+    return parse_core_edits([text.replace(":", "=", 1) for text in texts])
+
+
+def edit_texts(steering: Steering) -> list[str]:
+    """Write edits as the address bar has them.
+
+    >>> edit_texts(parse_edits(["17:add:2.0"]))
+    ['17:add:2.0']
+    """
+    return [f"{e.neuron}:{e.mode}:{e.value!r}" for e in steering.edits]
+
+
+def parse_filters(values: Mapping[str, Sequence[str]]) -> Filters:
+    """Read the filters of the list of concepts.
+
+    Raises:
+        ConfigError: A value that is not one of the choices.
+    """
+    for key, allowed in ((KIND, KINDS), (HEAD, AUDIENCES), (PURITY, PURITY_STEPS), (DEAD, ("true", "false"))):
+        for value in values.get(key, ()):
+            if value not in allowed:
+                raise ConfigError(
+                    f"The filter {key}={one_line(value, 40)} of the address is not one of: {', '.join(allowed)}.",
+                    "Remove it from the address, or choose the filter on the page.",
+                )
+    return Filters(
+        text=(list(values.get(SEARCH, ())) or [""])[0].strip(),
+        kinds=tuple(values.get(KIND, ())),
+        purity=max((PURITY_STEPS[v] for v in values.get(PURITY, ())), default=0.0),
+        audiences=tuple(values.get(HEAD, ())),
+        dead="true" in values.get(DEAD, ()),
+    )
+
+
+def _texts(value: Any) -> list[str]:
+    if isinstance(value, bool):
+        return ["true"] if value else []
+    if isinstance(value, list | tuple):
+        return [str(v) for v in value]
+    return [str(value)] if value else []
+
+
+def _first(key: str) -> str | None:
+    return str(st.query_params[key]) if key in st.query_params else None
+
+
+def _all(key: str) -> list[str]:
+    return [str(v) for v in st.query_params.get_all(key)]

@@ -1,0 +1,204 @@
+"""Concept: what one neuron stands for, and what it does."""
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from core.pipeline import Run
+from dashboard import cache, state
+from dashboard.charts import (
+    Item,
+    PurityRow,
+    activation_figure,
+    head_share_figure,
+    items_table,
+    number,
+    percent,
+    purity_figure,
+    table_html,
+)
+from dashboard.listing import around, select
+from dashboard.navigation import concept_link, go, steer_edit
+from dashboard.panels import Metric, show_card, show_figure, show_header, show_metrics, show_note, show_section
+from dashboard.sidebar import current_run
+
+N_ITEMS, N_PUSHED, N_CONCEPTS, N_NEAREST, N_VIEWERS = 20, 8, 5, 6, 10
+
+
+def run() -> None:
+    """Draw the page."""
+    shown = current_run()
+    concepts = cache.concepts(shown.id)
+    table = shown.table
+    j = state.neuron(len(concepts), int(concepts["neuron"].iloc[0]))
+    facts = table.frame.iloc[j]
+    show_head(shown, facts)
+    if not facts["alive"]:
+        show_card(
+            "This neuron never fires",
+            "No viewer and no item makes it active, so it stands for nothing and moving it would say nothing. "
+            "Its number stays valid, so that links to it keep working.",
+        )
+        return
+    show_strip(shown, facts)
+    left, right = st.columns([3, 2])
+    with left:
+        with st.container(border=True, height="stretch"):
+            show_section("What makes it fire", f"top {N_ITEMS} items, each seen alone")
+            top = table.top_items[j, :N_ITEMS]
+            st.html(items_table(items_of(shown, top, table.top_item_acts[j, :N_ITEMS]), "Activation"))
+    with right:
+        show_figure(purity_figure(purity_rows(shown, j)))
+        show_figure(popularity(shown, facts))
+        show_figure(fires(shown, j))
+    show_pushes(shown, j)
+    left, right = st.columns([3, 2])
+    with left, st.container(border=True, height="stretch"):
+        show_viewers(shown, j)
+    with right, st.container(border=True, height="stretch"):
+        show_nearest(shown, j)
+
+
+def show_head(shown: Run, facts: Any) -> None:
+    """Draw the label, its source and the ways on: the neighbours in the list, and steering."""
+    j = int(facts["neuron"])
+    concepts = cache.concepts(shown.id)
+    place, before, after = around(select(concepts, state.filters()), j)
+    label = facts["label"] if facts["alive"] else "A dead neuron"
+    chips = [(f"#{j}", True), (f"label: {facts['label_source']}" if facts["alive"] else "no label", False)]
+    if place is not None:
+        chips.append((f"{place + 1} in the list of concepts", False))
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        show_header(label, "What makes this concept fire, for whom, and what does moving it do?", chips)
+        with st.container(horizontal=True, width="content", gap="small"):
+            st.button(
+                "", icon=":material/chevron_left:", key="before", help="Previous in the list", disabled=before is None,
+                on_click=state.set_neuron, args=(before,),
+            )  # fmt: skip
+            st.button(
+                "", icon=":material/chevron_right:", key="after", help="Next in the list", disabled=after is None,
+                on_click=state.set_neuron, args=(after,),
+            )  # fmt: skip
+            if st.button("Steer with this", type="primary", icon=":material/tune:", disabled=not facts["alive"]):
+                go("steer", edit=steer_edit(j, facts["strong_activation"]))
+
+
+def show_strip(shown: Run, facts: Any) -> None:
+    """Draw the six numbers of a concept."""
+    data = shown.dataset
+    n = min(int(facts["n_items_firing"]), 20)
+    show_metrics(
+        [
+            Metric("fires_viewers", percent(facts["density_users"], 1), f"{facts['n_users_firing']:,} of {data.n_users:,}"),
+            Metric("fires_items", percent(facts["density_items"], 1), f"{facts['n_items_firing']:,} of {data.n_items:,}"),
+            Metric("max_activation", number(facts["max_activation"]), f"strong: {number(facts['strong_activation'])}"),
+            Metric("head_share", percent(facts["head_share"]), f"catalogue: {percent(share_of_items(shown)[0], 1)}"),
+            Metric("purity", percent(facts["purity_at_20"]), f"{facts['best_concept']} · n = {n}", "Purity@20"),
+            Metric("lift", f"{number(facts['lift'], 1)} ×", f"base rate {percent(facts['base_rate'], 1)}"),
+        ]
+    )  # fmt: skip
+
+
+def items_of(shown: Run, items: np.ndarray, values: np.ndarray) -> list[Item]:
+    """Give items with their facts; -1, which fills a short list, is left out."""
+    rows = shown.dataset.item_table
+    out = []
+    for item, value in zip(items, values, strict=True):
+        if item >= 0:
+            row = rows.iloc[int(item)]
+            year = "" if np.isnan(row["year"]) else str(int(row["year"]))
+            out.append(Item(str(row["title"]), year, tuple(row["genres"]), float(value)))
+    return out
+
+
+def purity_rows(shown: Run, j: int) -> list[PurityRow]:
+    """Give the concepts of the catalogue that explain a neuron best, the best one first."""
+    table = shown.table
+    at_20 = np.nan_to_num(table.purity[1, :, j], nan=-1.0)
+    base = table.concepts["base_rate"].to_numpy()
+    best = table.concepts["name"] == table.frame["best_concept"].iloc[j]
+    order = np.lexsort((-(at_20 / np.maximum(base, 1e-9)), -at_20, ~best.to_numpy()))[:N_CONCEPTS]
+    names = table.concepts["name"]
+    return [
+        PurityRow(str(names.iloc[c]), tuple(float(p) for p in table.purity[:, c, j]), float(base[c])) for c in order
+    ]
+
+
+def share_of_items(shown: Run) -> np.ndarray:
+    """Give the shares of head, mid and tail among the items."""
+    return np.bincount(cache.groups(shown.id), minlength=3) / shown.dataset.n_items
+
+
+def popularity(shown: Run, facts: Any) -> Any:
+    """Give the figure of head, mid and tail."""
+    counts = np.bincount(cache.groups(shown.id), weights=shown.dataset.item_counts, minlength=3)
+    log = counts / max(counts.sum(), 1)
+    names = ("head", "mid", "tail")
+    n_viewers = int((shown.table.top_users[int(facts["neuron"])] >= 0).sum())
+    return head_share_figure(
+        tuple(facts[f"{n}_share"] for n in names),
+        tuple(share_of_items(shown)),
+        tuple(facts[f"viewer_{n}_share"] for n in names),
+        tuple(log),
+        n_viewers,
+    )
+
+
+def fires(shown: Run, j: int) -> Any:
+    """Give the histogram of its activations."""
+    table = shown.table
+    return activation_figure(table.user_histogram[j], table.histogram_edges[j], shown.dataset.n_users, "viewers")
+
+
+def show_pushes(shown: Run, j: int) -> None:
+    """Draw which items rise and which fall with this concept."""
+    scorer = shown.recommender.linear
+    show_section("What moving it does", "change of an item's score for one unit more of this concept")
+    if scorer is None:
+        show_note("This recommender's scores are not linear, so the effect depends on the viewer: see the Steer page.")
+        return
+    effect = scorer.V @ shown.sae.W_dec[j]
+    order = np.argsort(-effect, kind="stable")
+    for column, title, chosen, kind in zip(
+        st.columns(2),
+        ("Pushes up", "Pushes down"),
+        (order[:N_PUSHED], order[::-1][:N_PUSHED]),
+        ("up", "down"),
+        strict=True,
+    ):
+        with column, st.container(border=True, height="stretch"):
+            show_section(title)
+            st.html(items_table(items_of(shown, chosen, effect[chosen]), "Change of score", kind))
+
+
+def show_viewers(shown: Run, j: int) -> None:
+    """Draw the viewers in whom it is strongest."""
+    data, table = shown.dataset, shown.table
+    kind = "simulated viewers" if data.simulated else "viewers"
+    show_section("Who it fires for most", f"top {N_VIEWERS} {kind}")
+    titles, rows = data.item_table["title"], []
+    for user, act in zip(table.top_users[j, :N_VIEWERS], table.top_user_acts[j, :N_VIEWERS], strict=True):
+        if user >= 0:
+            history = data.history(int(user))
+            last = ", ".join(str(titles.iloc[i]) for i in history[-3:])
+            rows.append([data.users.ids[user], number(float(act)), f"{len(history):,}", last])
+    if rows:
+        st.html(table_html(["Viewer", "Activation", "History", "Last titles"], rows, numeric=(1, 2)))
+    else:
+        show_note("It fires for no viewer, only for items seen alone.")
+
+
+def show_nearest(shown: Run, j: int) -> None:
+    """Draw links to the concepts that push in the most similar direction."""
+    table = shown.table
+    show_section("Nearest concepts", "cosine of what they add to a viewer")
+    for near, cosine in zip(table.neighbours[j, :N_NEAREST], table.neighbour_cosine[j, :N_NEAREST], strict=True):
+        if near >= 0:
+            with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+                concept_link(int(near), str(table.frame["label"].iloc[near]))
+                show_note(number(float(cosine)))
+
+
+if __name__ == "__main__":
+    run()

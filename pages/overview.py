@@ -1,0 +1,173 @@
+"""Overview: what lies here, how good it is, and where to go on."""
+
+import math
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from core.errors import MissingStageError
+from core.pipeline import Run
+from dashboard import cache
+from dashboard.charts import number, percent, table_html
+from dashboard.escape import for_html, for_markdown
+from dashboard.navigation import go, steer_edit
+from dashboard.panels import Metric, show_card, show_header, show_metrics, show_note, show_section
+from dashboard.sidebar import current_run
+
+N_BEST = 6
+QUESTION = (
+    "Which concepts does this recommender think in, how far can they be trusted, and what happens when one is moved?"
+)
+
+
+def run() -> None:
+    """Draw the page."""
+    try:
+        shown = current_run()
+    except MissingStageError:
+        if cache.runs():
+            raise
+        show_empty()
+        return
+    report = shown.report
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        show_header("Overview", QUESTION, [(report["dataset"]["name"], True), (f"seed {shown.seed}", False)])
+        if st.button("Steer a viewer", type="primary", icon=":material/tune:"):
+            go("steer")
+    if shown.dataset.simulated:
+        show_note("Simulated viewers: the titles are real, the viewers and their histories are drawn by a program.")
+    show_funnel(shown, report)
+    show_measures(report)
+    show_best(shown)
+    show_cost(report)
+    show_next()
+
+
+def show_empty() -> None:
+    """Say which stage is missing and how to make it."""
+    show_header("Overview", QUESTION)
+    missing = cache.missing_stage()
+    built = cache.built_stages()
+    first = not built
+    title = "Nothing here yet" if first else f"Half built: the stage “{missing}” is missing"
+    text = (
+        "Build the small demo with its embedded film catalogue and simulated viewers, which takes about a minute."
+        if first
+        else f"There is: {', '.join(built)}. Run the build once more: it goes on where it stopped."
+    )
+    show_card(title, text, "python -m core demo --build-only" if first else cache.build_command())
+    if first:
+        show_card(
+            "Or your own data", "A folder with interactions.csv and items.csv is a dataset.", cache.build_command()
+        )
+    show_note(f"Workspace: {cache.workspace_path()}")
+
+
+def show_funnel(shown: Run, report: dict[str, Any]) -> None:
+    """Draw what was made from what."""
+    data, model, sae = report["dataset"], report["recommender"], report["sae"]
+    frame = shown.table.frame
+    pure = int((frame["purity_at_20"] >= 0.8).sum())
+    steps = [
+        ("Dataset", data["name"], f"{data['n_users']:,} viewers · {data['n_items']:,} items · {data['n_interactions']:,} interactions"),
+        ("Recommender", model["name"].upper(), f"{model['d_in']} numbers a viewer · recall@20 {number(model['recall_at_20'], 3)}"),
+        ("Sparse autoencoder", sae["preset"], f"{sae['d_sae']:,} neurons · {number(sae['l0'], 0)} active a viewer"),
+        ("Concepts", f"{int(frame['alive'].sum()):,} alive", f"{pure:,} with a purity of 80 % or more in their top 20"),
+    ]  # fmt: skip
+    st.html(
+        "<ol class='sl-funnel'>"
+        + "".join(
+            f"<li><div class='sl-card'><p class='stage'>{stage}</p><p class='big'>{for_html(name, 40)}</p><p>{for_html(text)}</p></div></li>"
+            for stage, name, text in steps
+        )
+        + "</ol>"
+    )
+
+
+def show_measures(report: dict[str, Any]) -> None:
+    """Draw the four numbers that say how good the lens is."""
+    sae, neurons = report["sae"], report["neurons"]
+    baseline = _value(neurons["baselines"]["random_directions"], "20")
+    show_metrics(
+        [
+            Metric("fidelity", percent(1 - _value(sae, "ndcg_loss"), 1), f"n = {sae['n_unseen_viewers']:,} unseen viewers"),
+            Metric("overlap", number(_value(sae, "rbo_at_30")), "1 is identical"),
+            Metric("purity", percent(_value(neurons["paper_purity"], "20")), f"random directions: {percent(baseline)}", "Purity@20"),
+            Metric("alive", f"{sae['alive']:,} of {sae['d_sae']:,}", f"{percent(_value(sae, 'dead_share'), 1)} dead"),
+        ]
+    )  # fmt: skip
+
+
+def show_best(shown: Run) -> None:
+    """Draw the concepts with the most evidence, each one of another meaning."""
+    show_section("Concepts with the most evidence", "one for each genre, tag or decade")
+    concepts = cache.concepts(shown.id)
+    best = concepts[concepts["alive"]].drop_duplicates("best_concept").head(N_BEST)
+    for start in range(0, len(best), 3):
+        for column, (_, row) in zip(st.columns(3), best.iloc[start : start + 3].iterrows(), strict=False):
+            with column, st.container(border=True, height="stretch"):
+                titles = shown.dataset.item_table["title"]
+                films = [str(titles.iloc[i]) for i in shown.table.top_items[row["neuron"], :3] if i >= 0]
+                st.html(
+                    f"<h3 class='sl-cardtitle'>{for_html(row['label'], 60)}</h3>"
+                    f"<p class='sl-note'>{percent(row['purity_at_20'])} of its top 20 are {for_html(row['best_concept'], 40)}, "
+                    f"{number(row['lift'], 1)} × the base rate</p>"
+                    f"<ul class='sl-films'>{''.join(f'<li>{for_html(t, 70)}</li>' for t in films)}</ul>"
+                )
+                with st.container(horizontal=True, gap="small"):
+                    if st.button("Steer with it", key=f"steer-{row['neuron']}", icon=":material/tune:"):
+                        go("steer", edit=steer_edit(row["neuron"], row["strong_activation"]))
+                    if st.button("Look closer", key=f"open-{row['neuron']}", type="tertiary"):
+                        go("concept", neuron=str(row["neuron"]))
+
+
+def show_cost(report: dict[str, Any]) -> None:
+    """Draw what is lost by looking through the SAE, before anything is steered."""
+    sae = report["sae"]
+    show_section("What the lens itself costs", "before anything is steered")
+    rows = []
+    for name, title in (("recall", "Recall@20"), ("ndcg", "nDCG@20")):
+        low, high = sae.get(f"{name}_loss_interval") or (math.nan, math.nan)
+        change = -_value(sae, f"{name}_loss")
+        rows.append(
+            [
+                title,
+                number(_value(sae, f"{name}_at_20_original"), 4),
+                number(_value(sae, f"{name}_at_20"), 4),
+                f"{change * 100:+.1f} %" if np.isfinite(change) else "–",
+                f"{-high * 100:+.1f} to {-low * 100:+.1f} %" if np.isfinite(low) else "–",
+            ]
+        )
+    columns = ["Measure", "Recommender's own list", "Through the lens", "Changes by", "95 % interval"]
+    with st.container(border=True):
+        st.html(table_html(columns, rows, numeric=range(1, 5)))
+        show_note(
+            f"Offline, logged data: held-out titles of {sae['n_unseen_viewers']:,} viewers that the SAE never saw, "
+            f"seed {report['split']['seed']}, paired bootstrap. Steering keeps what the SAE cannot explain: without edits the list is the recommender's own."
+        )
+
+
+def show_next() -> None:
+    """Draw the ways on."""
+    show_section("Where to go on")
+    ways = [
+        ("concepts", "Browse the concepts", "Search and filter what the neurons stand for, and take the list with you as CSV."),
+        ("concept", "Look at one concept", "What makes it fire, for whom, what it pushes up and down, and how pure it is."),
+        ("steer", "Steer a viewer", "Promote and suppress concepts and watch the list change, move by move."),
+    ]  # fmt: skip
+    for column, (page, title, text) in zip(st.columns(3), ways, strict=True):
+        with column, st.container(border=True, height="stretch"):
+            st.html(f"<h3 class='sl-cardtitle'>{title}</h3><p class='sl-note'>{text}</p>")
+            if st.button(for_markdown(title), key=f"way-{page}", icon=":material/arrow_forward:"):
+                go(page)
+
+
+def _value(values: dict[str, Any], key: str) -> float:
+    """Give a number of the report; NaN where it is missing or was not a number."""
+    found = values.get(key)
+    return float("nan") if found is None else float(found)
+
+
+if __name__ == "__main__":
+    run()
