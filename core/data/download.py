@@ -63,7 +63,7 @@ def find(name_or_folder: str | Path, data_dir: Path | None = None) -> Path:
         return root / name  # the reader says what its files lack
     there = [p.name for p in root.iterdir() if p.is_dir()] if root.is_dir() else []
     raise DataError(
-        f"There is no dataset {name!r} in {root}, and no such folder{near(name, [*CATALOGUE, *there])}.",
+        f"There is no dataset {name!r} in {root}, and no such folder{near(name, {*CATALOGUE, *there})}.",
         f"Use one of {', '.join(CATALOGUE)}, or give the path of a folder with interactions.csv and items.csv.",
     )
 

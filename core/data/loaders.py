@@ -7,7 +7,7 @@ from core.data.assemble import DEFAULTS, DataConfig, assemble
 from core.data.catalogue import CATALOGUE
 from core.data.dataset import Dataset
 from core.data.demo import DEMO_FOLDER, demo_log
-from core.data.layouts import generic
+from core.data.layouts import generic, lastfm, movielens
 from core.data.layouts.raw import RawLog
 from core.errors import DataError, near
 
@@ -16,6 +16,10 @@ __all__ = ["LAYOUTS", "DataConfig", "has_layout", "read_dataset"]
 LAYOUTS: dict[tuple[str, ...], Callable[[Path, str], RawLog]] = {
     ("interactions.csv",): generic.read,
     ("interactions.parquet",): generic.read,
+    ("u.data", "u.item"): movielens.read_100k,
+    ("ratings.dat", "movies.dat"): movielens.read_1m,
+    ("ratings.csv", "movies.csv"): movielens.read_csv,
+    ("user_artists.dat", "artists.dat"): lastfm.read,
 }
 """The files that give a layout away, and its reader; the first whose files are there wins."""
 
@@ -46,16 +50,20 @@ def read_dataset(path: Path, *, options: DataConfig = DEFAULTS) -> Dataset:
             return assemble(read(path, options.encoding), options, licence)
     if path.resolve() == DEMO_FOLDER:
         return assemble(demo_log(path), options, licence)
+    raise _unknown_layout(path)
+
+
+def _unknown_layout(path: Path) -> DataError:
     there = sorted(p.name for p in path.iterdir())
-    hint = next(
-        (
-            f"; {name!r} is there{near(name, ['interactions.csv'])}"
-            for name in there
-            if near(name, ["interactions.csv"])
-        ),
-        "",
-    )
-    raise DataError(
-        f"{path} holds no interactions.csv and is not in the layout of a known dataset{hint}.",
+    close = [name for name in there if near(name, [mark for marks in LAYOUTS for mark in marks])]
+    lacking = [
+        f"{', '.join(m for m in marks if m not in there)} beside {', '.join(m for m in marks if m in there)}"
+        for marks in LAYOUTS
+        if any(m in there for m in marks)
+    ]
+    said = f"lacks {lacking[0]}" if lacking else "holds no interactions.csv and no files of a known dataset"
+    almost = f" ({close[0]!r} is there)" if close and not lacking else ""
+    return DataError(
+        f"{path} {said}{almost}.",
         "Put interactions.csv (user_id,item_id) and items.csv (item_id,title) into it, or an official dataset's files.",
     )

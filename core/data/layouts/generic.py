@@ -2,17 +2,14 @@
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from core.data.dataset import Columns
 from core.data.layouts.raw import RawLog, display_title, items_frame
-from core.data.layouts.tables import CSV, TIMESTAMP_LIMIT, Format, check_numbers, read_table, split_labels
+from core.data.layouts.tables import CSV, LARGEST, TIMESTAMP_LIMIT, Format, check_numbers, read_table, split_labels
 from core.errors import one_line
 
 C = Columns()
-LARGEST = float(np.finfo(np.float64).max)
-"""The largest finite number."""
 
 
 def table_path(folder: Path, stem: str) -> Path:

@@ -19,6 +19,10 @@ TIMESTAMP_LIMIT = 1e11
 """Seconds since 1970 beyond the year 5000: such a number is in milliseconds."""
 
 
+LARGEST = float(np.finfo(np.float64).max)
+"""The largest finite number."""
+
+
 class Format(NamedTuple):
     """How the text of a table is written."""
 
@@ -28,6 +32,8 @@ class Format(NamedTuple):
     encoding: str = "utf-8"
     quoted: bool = True
     """Whether a field may stand in double quotes."""
+    blanks: bool = False
+    """Whether blanks separate too: there are copies of MovieLens 100K with both in a line."""
 
 
 CSV = Format()
@@ -107,9 +113,10 @@ def _text(
             names = list(form.names)
             _check_separator(path, view[: max(view.find(b"\n"), 0) or len(view)].decode("latin-1"), separator, names)
         wanted = _wanted(path, names, required, optional)
-        if len(separator) == 1:
-            source: bytes | mmap.mmap = view
-        else:  # pyarrow splits at one character only
+        source: bytes | mmap.mmap = view
+        if form.blanks:
+            source = view[:].replace(b" ", separator.encode())
+        if len(separator) > 1:  # pyarrow splits at one character only
             source, separator = view[:].replace(separator.encode(), b"\x1f"), "\x1f"
         types = {n: pa.string() for n in wanted}
         types |= {n: pa.dictionary(pa.int32(), pa.string()) for n in keys if n in wanted}
