@@ -25,7 +25,7 @@ EPSILON = 1e-8
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread and with denormals as zeros: for steps this small, more threads only wait for each other."""
+    """Compute on one thread and with denormals as zeros: in steps this small more threads wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
