@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -102,7 +103,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait_until_up(address: str, process: subprocess.Popen, log) -> None:  # noqa: ANN001
+def _wait_until_up(address: str, process: subprocess.Popen, log: IO[str]) -> None:
     end = time.monotonic() + START_LIMIT_S
     while time.monotonic() < end:
         try:

@@ -1,8 +1,12 @@
 """Generated catalogues and scores for tests of the pages and the elements."""
 
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 
-from dashboard.components.steer import SteerInput, SteerNeuron, SteerTarget, pack_items, rerank
+from dashboard.components.steer import Catalogue, SteerInput, SteerNeuron, SteerTarget, pack_items, rerank
 
 LABELS = (
     "Horror · 1980s",
@@ -30,43 +34,61 @@ HOSTILE = (
 )
 
 
+class _World(NamedTuple):
+    items: Catalogue
+    genre: np.ndarray
+    base: np.ndarray
+    rows: np.ndarray
+    reconstructed: np.ndarray
+    seen: np.ndarray
+
+
+@lru_cache(maxsize=8)
+def _world(n_items: int, n_neurons: int, hostile: bool, seed: int) -> _World:
+    rng = np.random.default_rng(seed)
+    genre = rng.integers(0, len(GENRES), n_items)
+    names = rng.integers(0, (len(_FIRST), len(_SECOND)), (n_items, 2))
+    years = 1930 + rng.integers(0, 95, n_items)
+    items = [
+        (
+            HOSTILE[i % len(HOSTILE)] if hostile else f"{_FIRST[names[i, 0]]} {_SECOND[names[i, 1]]} {i}",
+            int(years[i]) if i % 17 else None,
+            (GENRES[genre[i]],),
+        )
+        for i in range(n_items)
+    ]
+    base = rng.normal(0, 1, n_items).astype(np.float32)
+    own = genre == np.arange(n_neurons)[:, None] % len(GENRES)
+    rows = (0.3 * own + rng.normal(0, 0.08, own.shape) - 0.05).astype(np.float32)
+    seen = np.arange(0, n_items, 40)
+    tilted = base + rng.normal(0, 0.05, n_items).astype(np.float32)
+    return _World(pack_items(items), genre, base, rows, rerank(tilted, [], [], seen, 20), seen)
+
+
 def steer_input(
     n_items: int = 20_000,
     n_neurons: int = 8,
     *,
     hostile: bool = False,
     version: int = 0,
-    start: float = 0.0,
-    without: list[int] | None = None,
+    values: Mapping[int, float] | None = None,
+    without: Sequence[int] = (),
     seed: int = 0,
 ) -> SteerInput:
-    """A viewer over `n_items` items in eight genres; neuron j pushes the items of genre j up and, a little, others down."""
-    rng = np.random.default_rng(seed)
-    genre = rng.integers(0, len(GENRES), n_items)
-    items = [
-        (
-            f"{_FIRST[rng.integers(len(_FIRST))]} {_SECOND[rng.integers(len(_SECOND))]} {i}",
-            int(1930 + rng.integers(95)) if i % 17 else None,
-            (GENRES[genre[i]],),
-        )
-        for i in range(n_items)
-    ]
-    if hostile:
-        items = [(HOSTILE[i % len(HOSTILE)], year, genres) for i, (_, year, genres) in enumerate(items)]
-    base = rng.normal(0, 1, n_items).astype(np.float32)
+    """A viewer over `n_items` items in eight genres; neuron j pushes genre j up and, a little, the others down."""
+    world = _world(n_items, n_neurons, hostile, seed)
     neurons = []
-    for j in range(n_neurons):
-        row = (0.3 * (genre == j % len(GENRES)) + rng.normal(0, 0.08, n_items) - 0.05).astype(np.float32)
+    for j, row in enumerate(world.rows):
+        neuron = 17 + 31 * j
         label = HOSTILE[j % len(HOSTILE)] if hostile else LABELS[j % len(LABELS)]
-        neurons.append(SteerNeuron(17 + 31 * j, label, 1.5 + j / 3, max(0.0, 1.2 - j / 2), row, start * (1.5 + j / 3)))
-    seen = np.arange(0, n_items, 40)
-    tilted = base + rng.normal(0, 0.05, n_items).astype(np.float32)
+        value = (values or {}).get(neuron, 0.0)
+        neurons.append(SteerNeuron(neuron, label, 1.5 + j / 3, max(0.0, 1.2 - j / 2), row, value))
     return SteerInput(
-        items=pack_items(items),
-        base_scores=base,
-        reconstructed=rerank(tilted, [], [], seen, 20),
-        seen=seen,
-        neurons=[x for x in neurons if x.neuron not in (without or [])],
-        target=SteerTarget("Horror", genre == 0),
+        items=world.items,
+        base_scores=world.base,
+        reconstructed=world.reconstructed,
+        seen=world.seen,
+        neurons=[x for x in neurons if x.neuron not in without],
+        target=SteerTarget("Horror", world.genre == 0),
         version=version,
     )

@@ -1,11 +1,12 @@
 """The live steering element: sliders and lists that re-rank in the browser while a thumb moves.
 
-The scores are linear in the sliders, `score'_i = score_i + sum_j value_j * row_j[i]`, so the rows of the chosen neurons
-go to the browser once and nothing travels during a drag. When a thumb is released the values come here, are checked
-like anything else a browser sends, and Python ranks again with `rerank`: it is the authority, and the two agree exactly.
+The scores are linear in the sliders, `score'_i = score_i + sum_j value_j * row_j[i]`, so the rows of the chosen
+neurons go to the browser once and nothing travels during a drag. When a thumb is released the values come here, are
+checked like anything else a browser sends, and Python ranks again with `rerank`: it is the authority, and the two
+agree exactly.
 
-Two mounts make up the element: one brings the payload as bytes (the same between reruns, so Streamlit sends it once), the
-other the sliders with their few settings. A page therefore passes the values it knows on every run, at no cost.
+Two mounts make up the element: one brings the payload as bytes (the same between reruns, so Streamlit sends it once),
+the other the sliders with their few settings. A page therefore passes the values it knows on every run, at no cost.
 """
 
 import hashlib
@@ -85,7 +86,8 @@ class SteerInput(NamedTuple):
     n: int = 20
     version: int = 0
     """Raise it to make the sliders take the neurons' `value`s over (a preset, a shared link). As long as it, the viewer
-    and the neurons stay the same, the sliders keep what the person has set, and `value` is only the start of a new mount."""
+    and the neurons stay the same, the sliders keep what the person has set; `value` is only the start of a new mount.
+    """
     can_add: bool = False
     """Whether a button "Add a concept" is shown; it gives the event `add`."""
 
@@ -203,7 +205,7 @@ def parse_event(raw: object, neurons: Sequence[SteerNeuron]) -> SteerEvent | Non
 
 
 def rescore(base_scores: np.ndarray, rows: Sequence[np.ndarray], values: Sequence[float]) -> np.ndarray:
-    """Give the steered scores (n_items,) as the browser computes them: float32 products and sums, in the order of `rows`."""
+    """Give the steered scores (n_items,) as the browser does: float32 products and sums, in the order of `rows`."""
     scores = np.array(base_scores, np.float32)
     for row, value in zip(rows, values, strict=True):
         if np.float32(value) != 0:
@@ -239,7 +241,7 @@ def _check(given: SteerInput) -> None:
         raise ValueError(f"target mask: shape {np.shape(given.target.mask)}, expected ({n_items},)")
     for name, indices in (("reconstructed", given.reconstructed), ("seen", given.seen)):
         array = np.asarray(indices)
-        if array.size and not (0 <= array.min() and array.max() < n_items):
+        if array.size and (array.min() < 0 or array.max() >= n_items):
             raise ValueError(f"{name}: item indices from 0 to {n_items - 1} expected")
 
 
@@ -276,11 +278,11 @@ def _pack(key: str, given: SteerInput) -> tuple[str, bytes]:
 
 
 def _value(raw: Any, neuron: SteerNeuron) -> float:
-    if isinstance(raw, bool) or not isinstance(raw, int | float) or not math.isfinite(raw):
-        raise _refused(f"the value of neuron {neuron.neuron} is {str(raw)[:20]!r}, expected a number")
     limit = LIMIT * neuron.unit
-    if abs(raw) > limit * (1 + 1e-9):
-        raise _refused(f"the value of neuron {neuron.neuron} is {raw:g}, beyond ±{limit:g}")
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or math.isnan(raw):
+        raise _refused(f"the value of neuron {neuron.neuron} is a {type(raw).__name__}, expected a number")
+    if abs(raw) > limit * (1 + 1e-9):  # also infinity, and whole numbers that no float can hold
+        raise _refused(f"the value of neuron {neuron.neuron} is beyond ±{limit:g}")
     return _clamp(float(raw), limit)
 
 

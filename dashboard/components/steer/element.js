@@ -64,7 +64,7 @@ function makeElement(parent) {
     return [name, { value, label, node: make("div", { className: `fact ${name}` }, label, value) }];
   }));
   const speed = make("span", { className: "speed" });
-  const zero = make("p", { className: "zero-line" });
+  const caption = make("p", { className: "caption" });
   const live = make("p", { className: "hidden-live", role: "status" });
   const departed = make("p", { className: "departed" });
   const stage = make("div", { className: "stage" });
@@ -74,7 +74,7 @@ function makeElement(parent) {
   const lists = make(
     "section", { className: "lists card", "aria-label": "Recommendations" },
     make("header", {}, make("h3", { text: "Recommendations" }), make("div", { className: "switch", role: "group", "aria-label": "View" }, ...Object.values(tabs))),
-    zero, stage, departed, speed,
+    caption, stage, departed, speed,
   );
   const numbers = make("section", { className: "numbers card", "aria-label": "What changed" }, ...Object.values(facts).map((f) => f.node));
   const root = make(
@@ -145,7 +145,8 @@ function makeElement(parent) {
 
   function open(item) {
     opened = item === opened ? -1 : item;
-    ask();
+    draw();
+    if (opened >= 0) why.node.scrollIntoView({ block: "nearest" });
   }
 
   function switchTo(name) {
@@ -157,6 +158,7 @@ function makeElement(parent) {
   }
 
   function draw() {
+    cancelAnimationFrame(frameAsked);
     frameAsked = 0;
     if (!model) return;
     const began = performance.now();
@@ -167,10 +169,10 @@ function makeElement(parent) {
     const steered = best(scores, seen, n);
     const rankIn = new Map();
     steered.forEach((item, r) => rankIn.set(item, r + 1));
-    const moves = Array.from(steered, (item, r) => ({
-      item, after: r + 1, before: originalRank.get(item) ?? 0, push: scores[item] - base[item],
-      rankBefore: view === "table" ? rankOf(item, base, seen) : 0,
-    }));
+    const moves = Array.from(steered, (item, r) => {
+      const before = originalRank.get(item) ?? 0; // 0: not in the original list
+      return { item, after: r + 1, before, rankBefore: before || rankOf(item, base, seen), push: scores[item] - base[item] };
+    });
     const gone = Array.from(original).filter((item) => !rankIn.has(item));
     const top = steered.length ? scores[steered[0]] : 0;
     const span = steered.length ? top - scores[steered[steered.length - 1]] || 1 : 1;
@@ -210,18 +212,19 @@ function makeElement(parent) {
       setText(facts.target.label, `${model.targetName} in the list`);
       setText(facts.target.value, `${count(original)} → ${count(steered)} of ${total}`);
     }
-    zero.hidden = !still;
-    setText(zero, `Sliders at zero: the original list, ${kept} of ${total} the same.`);
-    departed.hidden = gone.length === 0;
+    setText(caption, still ? `Sliders at zero: the original list, ${kept} of ${total} the same.` : "What is seen already is never listed. Open a title to see what moved it.");
     const names = gone.map((item) => model.items.titles[item]);
     const key = gone.join();
     if (departed.key !== key) {
       departed.key = key;
-      departed.replaceChildren(make("span", { text: "Left the list:" }), ...gone.map((item, g) =>
-        make("button", { type: "button", className: "left", title: names[g], onclick: () => open(item) }, make("bdi", { dir: "auto", text: names[g] }))));
+      departed.replaceChildren(make("span", { text: gone.length ? "Left the list:" : "Left the list: nothing." }), ...gone.map((item, g) =>
+        make("button", { type: "button", className: "left", title: names[g], onclick: () => open(item) },
+          make("bdi", { dir: "auto", text: names[g] }), make("span", { className: "was" })),
+      ));
     }
+    gone.forEach((item, g) => setText(departed.children[g + 1].lastChild, `now ${rankOf(item, model.scores, model.seen)}`));
     if (!root.querySelector("input[type=range]:active")) {
-      setText(live, still ? zero.textContent : `${kept} of ${total} kept, ${steered.length - kept} new.`);
+      setText(live, still ? caption.textContent : `${kept} of ${total} kept, ${steered.length - kept} new.`);
     }
   }
 
@@ -241,6 +244,7 @@ function makeElement(parent) {
       views = { ribbons: makeRibbons(model.n, open), table: makeTable(model.n, open), three: makeThree(model.n, open) };
       departed.key = null;
       switchTo(view);
+      root.dataset.ready = "";
     }
     if (newValues) {
       const sameSliders = !newData;

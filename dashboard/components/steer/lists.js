@@ -6,9 +6,8 @@ const glyphOf = (move) => {
   return by > 0 ? { way: "promote", text: `▲ ${by}` } : by < 0 ? { way: "suppress", text: `▼ ${-by}` } : { way: "none", text: "=" };
 };
 
-const spoken = (move, n) => {
-  if (move.before === 0) return `new at ${move.after}`;
-  if (move.after > n) return "left the list";
+const spoken = (move) => {
+  if (move.before === 0) return `new at ${move.after}, was ${move.rankBefore}`;
   const by = move.before - move.after;
   return by > 0 ? `up ${by} to ${move.after}` : by < 0 ? `down ${-by} to ${move.after}` : `unchanged at ${move.after}`;
 };
@@ -22,10 +21,11 @@ function makeRow(rank, open, withGlyph) {
     title: make("bdi", { className: "title", dir: "auto" }),
     year: make("span", { className: "year" }),
     bar: make("span", { className: "bar", "aria-hidden": "true" }),
+    was: make("span", { className: "was" }),
     glyph: make("span", { className: "glyph" }),
   };
   row.node.append(row.bar, row.rank, row.title, row.year);
-  if (withGlyph) row.node.append(row.glyph);
+  if (withGlyph) row.node.append(row.was, row.glyph);
   row.node.addEventListener("click", () => row.item >= 0 && open(row.item));
   row.holder = make("li", {}, row.node);
   return row;
@@ -82,9 +82,10 @@ function makeRibbons(n, open) {
       const move = frame.moves[r];
       const glyph = glyphOf(move);
       setText(row.glyph, glyph.text);
+      setText(row.was, move.before === 0 ? `was ${move.rankBefore}` : "");
       setData(row.node, "way", glyph.way);
       setData(row.node, "open", String(item === frame.opened));
-      const label = `${model.items.titles[item]}, ${spoken(move, n)}`;
+      const label = `${model.items.titles[item]}, ${spoken(move)}`;
       if (row.label !== label) row.node.setAttribute("aria-label", (row.label = label));
       row.bar.style.transform = `scaleX(${frame.lengths[r].toFixed(3)})`;
       const y = r + 0.5;
@@ -127,7 +128,7 @@ function makeTable(n, open) {
       row.button.title = model.items.titles[item];
       setText(row.cell.year, String(model.items.years[item] ?? "–"));
       setText(row.cell.genres, model.items.genres[item].map((g) => model.items.vocabulary[g]).join(", ") || "–");
-      setText(row.cell.before, String(move.before || move.rankBefore));
+      setText(row.cell.before, String(move.rankBefore));
       setText(row.glyph, glyph.text);
       setText(row.cell.push, signed(move.push, digits));
       setData(row.node, "way", glyph.way);

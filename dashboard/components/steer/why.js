@@ -4,7 +4,7 @@ function makeWhy(close) {
   const kicker = make("span", { className: "kicker" });
   const title = make("bdi", { className: "what", dir: "auto" });
   const ranks = make("p", { className: "ranks" });
-  const steps = make("dl", { className: "steps" });
+  const steps = make("ol", { className: "steps" });
   const closer = make("button", { type: "button", className: "tool", "aria-label": "Close", title: "Close", onclick: close }, icon(ICONS.close));
   const body = make("div", { className: "body" }, title, ranks, steps);
   const hint = make("p", { className: "hint", text: "Move a slider, or open a title, to see what pushed it." });
@@ -14,8 +14,9 @@ function makeWhy(close) {
   function build(neurons) {
     lines = [{ name: "Original score", kind: "start" }, ...neurons.map((x) => ({ name: x.label, kind: "step" })), { name: "Sum of pushes", kind: "sum" }, { name: "New score", kind: "end" }].map((line) => {
       const bar = make("span", { className: "step-bar" });
-      const value = make("dd");
-      const row = make("div", { className: `step ${line.kind}` }, make("dt", { dir: "auto", text: line.name, title: line.name }), make("span", { className: "axis", "aria-hidden": "true" }, bar), value);
+      const value = make("span", { className: "amount" });
+      const name = make("bdi", { className: "name", dir: "auto", text: line.name, title: line.name });
+      const row = make("li", { className: `step ${line.kind}` }, name, value, make("span", { className: "axis", "aria-hidden": "true" }, bar));
       return { ...line, row, bar, value };
     });
     steps.replaceChildren(...lines.map((l) => l.row));

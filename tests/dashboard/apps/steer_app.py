@@ -1,6 +1,7 @@
 """The steering element with generated data, for the browser tests and the benchmark.
 
 Query: `items` (how many, default 20,000), `sliders` (default 8), `hostile=1` (titles that try to be more than text).
+As a real page does, it hands the values that it knows back on every run.
 """
 
 import sys
@@ -16,29 +17,34 @@ from tests.dashboard.generated import steer_input
 
 st.set_page_config(layout="wide")
 query = st.query_params
-removed: list[int] = st.session_state.setdefault("removed", [])
+state = st.session_state
+removed: list[int] = state.setdefault("removed", [])
+held: dict[int, float] = state.setdefault("held", {})
+st.markdown("#### Steer")
+if st.toggle("Elsewhere"):
+    st.stop()
 given = steer_input(
     n_items=int(query.get("items", 20_000)),
     n_neurons=int(query.get("sliders", 8)),
     hostile=query.get("hostile") == "1",
-    version=st.session_state.setdefault("version", 0),
-    start=st.session_state.setdefault("start", 0.0),
+    version=state.setdefault("version", 0),
+    values=held,
     without=removed,
 )
-st.markdown("#### Steer")
 try:
     output = show_steer("steer", given)
 except UserError as error:
     st.error(f"{error.problem} {error.fix}")
     st.stop()
+held.update(output.values)
 if output.event is not None and output.event.neuron is not None:
     removed.append(output.event.neuron)
     st.rerun()
 values = [v for _, v in output.values]
 listed = rerank(given.base_scores, [x.row for x in given.neurons], values, given.seen, given.n)
 if st.button("Preset"):
-    st.session_state["version"] += 1
-    st.session_state["start"] = 1.0
+    state["version"] += 1
+    held.update({x.neuron: x.unit for x in given.neurons})
     st.rerun()
 with st.container(key="python"):
     st.text(f"released={output.released} values={';'.join(f'{v:.6g}' for v in values)}")
