@@ -23,6 +23,12 @@ LARGEST = float(np.finfo(np.float64).max)
 """The largest finite number."""
 
 
+HEADER_LIMIT = 65_536
+"""Characters of a first line that are looked at."""
+BLOCK_BYTES = 1 << 23
+"""Bytes that are parsed at a time; a row must fit."""
+
+
 class Format(NamedTuple):
     """How the text of a table is written."""
 
@@ -54,7 +60,7 @@ def read_table(
         path: The file; a name that ends in ``.parquet`` is Parquet, everything else is text.
         required: Columns that must be there.
         optional: Columns that are read where they are there; None reads all.
-        keys: Columns to give as pandas categories of text (fast for millions of ids).
+        keys: Required columns to give as pandas categories of text (fast for millions of ids); none may be empty.
         numbers: Columns to give as float64; an empty or NaN one is NaN.
         form: How the text is written; ignored for Parquet.
 
@@ -79,18 +85,19 @@ def read_table(
         )
         for name in [n for n in numbers if n in table.column_names]:
             table = table.set_column(table.column_names.index(name), name, table[name].cast(pa.float64()))
-        for name in [n for n in keys if n in table.column_names]:
-            column = table[name]
-            if not pa.types.is_dictionary(column.type):
-                column = column.cast(pa.string()).dictionary_encode()
-            if column.null_count:
-                raise DataError(f"{path.name} has {column.null_count:,} rows without a {name}.", "Give each row an id.")
-            table = table.set_column(table.column_names.index(name), name, column)
+        for name in keys:
+            if not pa.types.is_dictionary(table[name].type):
+                ids = table[name].cast(pa.string()).dictionary_encode()
+                table = table.set_column(table.column_names.index(name), name, ids)
     except pa.lib.ArrowException as error:
         raise _unreadable(path, str(error), form) from None
     if table.num_rows == 0:
         raise DataError(f"{path} has a header and no rows.", "Write at least one row into it.")
-    return table.unify_dictionaries().to_pandas()
+    frame = table.unify_dictionaries().to_pandas()
+    for name in keys:
+        if n_missing := int((frame[name].isna() | (frame[name] == "")).sum()):
+            raise DataError(f"{path.name} has {n_missing:,} rows without a {name}.", "Give each row one.")
+    return frame
 
 
 def _text(
@@ -102,46 +109,39 @@ def _text(
     keys: Sequence[str],
     numbers: Sequence[str],
 ) -> pa.Table:
+    separator = form.separator
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
         _check_encoding(path, view)
-        separator = form.separator
-        if form.names is None:
-            end = view.find(b"\n")
-            line = view[: end if end >= 0 else len(view)].decode(form.encoding, errors="replace")
-            names = _header(path, line, separator)
-        else:
-            names = list(form.names)
-            _check_separator(path, view[: max(view.find(b"\n"), 0) or len(view)].decode("latin-1"), separator, names)
-        wanted = _wanted(path, names, required, optional)
-        source: bytes | mmap.mmap = view
-        if form.blanks:
-            source = view[:].replace(b" ", separator.encode())
-        if len(separator) > 1:  # pyarrow splits at one character only
-            source, separator = view[:].replace(separator.encode(), b"\x1f"), "\x1f"
-        types = {n: pa.string() for n in wanted}
-        types |= {n: pa.dictionary(pa.int32(), pa.string()) for n in keys if n in wanted}
-        types |= {n: pa.float64() for n in numbers if n in wanted}
-        buffer = pa.py_buffer(source)
-        try:
-            return pyarrow.csv.read_csv(
-                pa.BufferReader(buffer),
-                read_options=pyarrow.csv.ReadOptions(
-                    column_names=names, skip_rows=0 if form.names else 1, encoding=form.encoding, block_size=1 << 23
-                ),
-                parse_options=pyarrow.csv.ParseOptions(
-                    delimiter=separator,
-                    quote_char='"' if form.quoted else False,
-                    newlines_in_values=form.quoted and not keys,
-                ),
-                convert_options=pyarrow.csv.ConvertOptions(
-                    column_types=types,
-                    include_columns=wanted,
-                    strings_can_be_null=False,
-                    quoted_strings_can_be_null=False,
-                ),
-            )
-        finally:
-            del buffer
+        end = view.find(b"\n")
+        line = view[: end if end >= 0 else len(view)].decode(form.encoding, errors="replace")
+        line = line.removeprefix("\ufeff").rstrip("\r\n")[:HEADER_LIMIT]
+    names = form.names or [n.strip() for n in next(csv.reader([line], delimiter=separator[0]), [])]
+    _check_separator(path, line, form)
+    wanted = _wanted(path, names, required, optional)
+    source: pa.NativeFile = pa.OSFile(str(path))
+    if form.blanks:
+        source = pa.BufferReader(path.read_bytes().replace(b" ", separator.encode()))
+    if len(separator) > 1:  # pyarrow splits at one character only
+        source = pa.BufferReader(path.read_bytes().replace(separator.encode(), b"\x1f"))
+        separator = "\x1f"
+    types = dict.fromkeys(wanted, pa.string())
+    types |= {n: pa.dictionary(pa.int32(), pa.string()) for n in keys if n in wanted}
+    types |= {n: pa.float64() for n in numbers if n in wanted}
+    with source:
+        return pyarrow.csv.read_csv(
+            source,
+            read_options=pyarrow.csv.ReadOptions(
+                column_names=names, skip_rows=0 if form.names else 1, encoding=form.encoding, block_size=BLOCK_BYTES
+            ),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=separator,
+                quote_char='"' if form.quoted else False,
+                newlines_in_values=form.quoted and not keys,
+            ),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=types, include_columns=wanted, strings_can_be_null=False, quoted_strings_can_be_null=False
+            ),
+        )
 
 
 def _parquet(path: Path, required: Sequence[str], optional: Sequence[str] | None) -> pa.Table:
@@ -160,22 +160,13 @@ def _wanted(path: Path, names: Sequence[str], required: Sequence[str], optional:
     return [n for n in names if optional is None or n in required or n in optional]
 
 
-def _header(path: Path, line: str, separator: str) -> list[str]:
-    line = line.removeprefix("\ufeff").rstrip("\r")
-    names = [n.strip() for n in next(csv.reader([line], delimiter=separator), [])]
-    _check_separator(path, line, separator, names)
-    return names
-
-
-def _check_separator(path: Path, line: str, separator: str, names: Sequence[str]) -> None:
-    if separator in line or (len(names) < 2 and not any(s in line for s in SEPARATORS)):
-        return
+def _check_separator(path: Path, line: str, form: Format) -> None:
     used = max(SEPARATORS, key=line.count)
-    if line.count(used):
+    if form.separator not in line and line.count(used) and not (form.blanks and " " in line):
         raise DataError(
-            f"{path.name} seems to be separated by a {SEPARATORS[used]}, expected a {SEPARATORS[separator]}: "
+            f"{path.name} seems to be separated by a {SEPARATORS[used]}, expected a {SEPARATORS[form.separator]}: "
             f"{one_line(line, 80)!r}.",
-            f"Save {path} with a {SEPARATORS[separator]} between the fields.",
+            f"Save {path} with a {SEPARATORS[form.separator]} between the fields.",
         )
 
 
