@@ -9,8 +9,10 @@ import pandas as pd
 import streamlit as st
 
 from core.data.groups import popularity_groups
+from core.neurons.concepts import concepts_of
 from core.pipeline import Run, RunInfo, list_runs, open_run
 from core.workspace import STAGES, Workspace
+from dashboard.components.steer import Catalogue, pack_items
 from dashboard.listing import list_concepts
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -79,3 +81,17 @@ def concepts(run_id: str) -> pd.DataFrame:
 def groups(run_id: str) -> np.ndarray:
     """Give (n_items,) int8: 0 head, 1 mid, 2 tail, by interactions."""
     return popularity_groups(run(run_id).dataset.item_counts)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def masks(run_id: str) -> dict[str, np.ndarray]:
+    """Give the (n_items,) mask of each genre, tag and decade of the catalogue."""
+    return {concept.name: concept.mask for concept in concepts_of(run(run_id).dataset)}
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def catalogue(run_id: str) -> Catalogue:
+    """Give the texts of all items as the steering element takes them."""
+    table = run(run_id).dataset.item_table
+    years = [None if pd.isna(year) else int(year) for year in table["year"]]
+    return pack_items(list(zip(map(str, table["title"]), years, table["genres"], strict=True)))

@@ -13,10 +13,10 @@ import streamlit as st
 
 from core.data.dataset import IdMap
 from core.errors import ConfigError, DataError, near, one_line
-from core.steering.steering import Steering
+from core.steering.steering import Edit, Steering
 from core.steering.steering import parse_edits as parse_core_edits
 
-RUN, VIEWER, NEURON, EDIT = "run", "viewer", "neuron", "edit"
+RUN, VIEWER, NEURON, EDIT, WATCHED = "run", "viewer", "neuron", "edit", "watched"
 SEARCH, KIND, PURITY, HEAD, DEAD = "q", "about", "purity", "audience", "dead"
 FILTERS = (SEARCH, KIND, PURITY, HEAD, DEAD)
 
@@ -111,23 +111,67 @@ def set_neuron(value: int) -> None:
     st.query_params[NEURON] = str(value)
 
 
-def edits(d_sae: int) -> Steering:
-    """Give the edits of the address.
+def edits(d_sae: int, run: str) -> Steering:
+    """Give the edits of the address, else those that were last made on this run.
+
+    Edits belong to one SAE: when another run is chosen, the ones in the address are put away with the run they were
+    made on, for the same number means another concept there.
 
     Raises:
         ConfigError: One of them is no edit, or names a neuron that the SAE does not have.
     """
-    steering = parse_edits(st.query_params.get_all(EDIT))
+    texts = st.query_params.get_all(EDIT)
+    kept = st.session_state.setdefault("edits_by_run", {})
+    before = st.session_state.get("edits_run")
+    if not texts or (before not in (None, run) and texts == kept.get(before)):
+        texts = kept.get(run, [])
+    steering = parse_edits(texts)
     steering.check_against(d_sae)
+    st.session_state["edits_run"] = run
+    set_edits(steering)
     return steering
 
 
 def set_edits(steering: Steering) -> None:
-    """Write edits to the address; none removes them."""
-    if steering.edits:
-        st.query_params[EDIT] = edit_texts(steering)
-    elif EDIT in st.query_params:
+    """Write edits to the address, and keep them for the way back to the page; none removes them."""
+    texts = edit_texts(steering)
+    st.session_state.setdefault("edits_by_run", {})[st.session_state.get("edits_run")] = texts
+    if texts and texts != st.query_params.get_all(EDIT):
+        st.query_params[EDIT] = texts
+    elif not texts and EDIT in st.query_params:
         del st.query_params[EDIT]
+
+
+def keep_released(shown: Steering, released: Steering) -> None:
+    """Write what the sliders hold to the address, once a person has moved one."""
+    if edit_texts(shown) != edit_texts(released):
+        set_edits(released)
+        st.session_state["edits_shown"] = edit_texts(released)
+
+
+def edits_version(shown: Steering) -> int:
+    """Give a number that grows whenever the edits were changed by anything but the sliders themselves."""
+    if st.session_state.get("edits_shown") != edit_texts(shown):
+        st.session_state["edits_shown"] = edit_texts(shown)
+        st.session_state["edits_version"] = st.session_state.get("edits_version", 0) + 1
+    return int(st.session_state.get("edits_version", 0))
+
+
+def add_edit(key: str, steering: Steering) -> None:
+    """Join the concept that the widget `key` holds, at rest, and empty the widget; for callbacks."""
+    chosen = st.session_state.get(key)
+    if chosen is not None:
+        set_edits(Steering((*steering.edits, Edit(int(chosen), "add", 0.0))))
+    st.session_state[key] = None
+
+
+def watched(items: IdMap) -> list[int]:
+    """Give the items of a viewer that was built from titles; none means a viewer of the log.
+
+    Raises:
+        DataError: The address names an item that this dataset does not have.
+    """
+    return [items.index(name) for name in st.session_state.get(WATCHED) or []]
 
 
 def filters() -> Filters:

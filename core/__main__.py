@@ -1,0 +1,255 @@
+"""The command line: `python -m core COMMAND`. Exit codes: 0 done, 2 a person can fix it (two lines), 1 a bug."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import click
+import typer
+from tqdm import tqdm
+
+from core.data.download import CATALOGUE, available, fetch
+from core.doctor import examine
+from core.errors import ConfigError, UserError
+from core.pipeline import DEMO, BuildRequest, Run, build, open_run, steer_viewer
+from core.presets import PRESETS
+from core.recommenders.base import RECOMMENDERS
+from core.steering.steering import parse_edits
+from core.workspace import Workspace, to_plain
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO_WORKSPACE = ROOT / "data" / "workspaces" / "demo"
+DEFAULT_WORKSPACE = ROOT / "data" / "workspaces" / "default"
+
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
+    help="SteerLens: open a trained recommender, find the concepts it thinks in, and steer them.",
+)  # fmt: skip
+
+WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="The folder in which everything built lies.")]
+DataDirOption = Annotated[
+    Path | None, typer.Option("--data-dir", help="Raw datasets; else $DATASETS_DIR, else data/raw.")
+]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result to this file too.")]
+PortOption = Annotated[int, typer.Option(min=1, max=65535, help="The port of the dashboard.")]
+
+
+@app.command()
+def demo(
+    build_only: Annotated[bool, typer.Option("--build-only", help="Build, and do not open the dashboard.")] = False,
+    port: PortOption = 8501,
+) -> None:
+    """Build the embedded demo once (simulated viewers), then open the dashboard."""
+    if not build_only:
+        _check_port(port)
+    _say_built(_build(DEMO, DEMO_WORKSPACE, None))
+    if not build_only:
+        _serve(DEMO_WORKSPACE, port)
+
+
+@app.command()
+def dashboard(workspace: WorkspaceOption = DEFAULT_WORKSPACE, port: PortOption = 8501) -> None:
+    """Open the dashboard on a workspace."""
+    _check_port(port)
+    _serve(workspace, port)
+
+
+@app.command()
+def datasets(
+    download: Annotated[str | None, typer.Option(help="Download this dataset.")] = None,
+    accept_licence: Annotated[
+        bool, typer.Option("--accept-licence", help="You read the licence and accept it.")
+    ] = False,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Show which datasets are known, which are here, and what it costs to get one."""
+    if download is not None:
+        folder = fetch(download, data_dir, accept_licence=accept_licence, progress=_Bars())
+        typer.echo(f"{download} is in {folder}.")
+        return
+    for name, known in CATALOGUE.items():
+        here = "here" if available(name, data_dir) else f"{known.megabytes:,.0f} MB to download"
+        size = f"{known.n_users:,} users, {known.n_items:,} items, {known.n_interactions:,} interactions"
+        typer.echo(f"{name:<16} {here:<22} {known.title}: {size}")
+
+
+@app.command("build")
+def build_command(
+    dataset: Annotated[str, typer.Option(help="A known dataset, or a folder with interactions.csv and items.csv.")],
+    recommender: Annotated[str, typer.Option(help=f"One of: {', '.join(RECOMMENDERS)}.")],
+    preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    data_dir: DataDirOption = None,
+    seed: Annotated[int, typer.Option(min=0, help="Draws the split, the start values and the order.")] = 0,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting, for example sae.k=64 or recommender.negatives=uniform."),
+    ] = None,
+    json_: JsonOption = None,
+) -> None:
+    """Build a dataset, a recommender, an SAE and its neurons; what is already built is not built again."""
+    settings = {}
+    for text in set_ or []:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {text[:60]!r} has no value.", "Write --set SECTION.FIELD=VALUE.")
+        settings[key.strip()] = value.strip()
+    run = _build(BuildRequest(dataset, recommender, preset, seed, data_dir, settings), workspace, json_)
+    _say_built(run)
+
+
+@app.command()
+def evaluate(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json_: JsonOption = None) -> None:
+    """Show the metrics of the newest run of a workspace."""
+    run = open_run(workspace)
+    _write_json(run.report, json_)
+    if json_ is None:
+        typer.echo(json.dumps(to_plain(run.report), indent=1))
+    else:
+        _say_built(run)
+
+
+@app.command()
+def steer(
+    user: Annotated[str, typer.Option(help="The id of a viewer.")],
+    edit: Annotated[
+        list[str] | None, typer.Option(help="NEURON=VALUE, also NEURON=scale:VALUE or NEURON=set:VALUE.")
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    n: Annotated[int, typer.Option(min=1, max=1000, help="List length.")] = 20,
+    json_: JsonOption = None,
+) -> None:
+    """Show a viewer's list before and after some edits."""
+    result = steer_viewer(open_run(workspace), user, parse_edits(edit or []), n)
+    _write_json(result, json_)
+    typer.echo(f"viewer {result['user']}: {result['n_kept']} of {len(result['original'])} stay")
+    for row in result["steered"]:
+        before = row["rank_before"]
+        moved = "NEW" if before is None else "=" if before == row["rank"] else f"{before - row['rank']:+d}"
+        typer.echo(f"{row['rank']:>4}  {moved:>4}  {row['title']}")
+
+
+@app.command()
+def doctor(workspace: WorkspaceOption = DEFAULT_WORKSPACE, data_dir: DataDirOption = None) -> None:
+    """Check this machine and a workspace, and say what to do about each fault."""
+    findings = examine(ROOT, workspace, data_dir)
+    for finding in findings:
+        typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.what}: {finding.seen}")
+        if not finding.ok:
+            typer.echo(f"      {finding.fix}")
+    if not all(f.ok for f in findings):
+        raise typer.Exit(2)
+
+
+class _Bars:
+    """One progress bar a stage on the terminal: the stage, how far, the time left, the numbers."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm | None = None
+
+    def __call__(self, stage: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
+        if self._bar is None or self._bar.desc != stage or self._bar.total != total:
+            self.close()
+            self._bar = tqdm(total=total, desc=stage, file=sys.stderr, leave=True, mininterval=0.2, dynamic_ncols=True)
+        if numbers:
+            self._bar.set_postfix({k: f"{v:.4g}" for k, v in numbers.items()}, refresh=False)
+        self._bar.update(done - self._bar.n)
+
+    def close(self) -> None:
+        """Finish the bar that is shown."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _build(request: BuildRequest, workspace: Path, json_: Path | None) -> Run:
+    bars = _Bars()
+    try:
+        run = build(request, Workspace(workspace), bars)
+    finally:
+        bars.close()
+    _write_json(run.report, json_)
+    return run
+
+
+def _write_json(value: Mapping[str, Any], file: Path | None) -> None:
+    if file is None:
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(to_plain(value), indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{file} cannot be written: {error.strerror}.", "Give another file with --json.") from error
+
+
+def _say_built(run: Run) -> None:
+    report = run.report
+    sae, neurons = report["sae"], report["neurons"]
+    total = sum(report["seconds"].values())
+    typer.echo(f"{report['recommender']['name']} on {report['dataset']['name']}, SAE {sae['preset']}: {run.id}")
+    typer.echo(
+        f"  {sae['alive']} of {sae['d_sae']} neurons alive, cosine {sae['cosine']:.3f}, nDCG@20 "
+        f"{sae['ndcg_at_20_original']:.3f} -> {sae['ndcg_at_20']:.3f} on {sae['n_unseen_viewers']:,} unseen viewers"
+    )
+    paper = neurons["paper_purity"]
+    typer.echo(
+        f"  mean purity of {neurons['n_concepts']} concepts @10/20/50: "
+        f"{paper['10']:.2f}/{paper['20']:.2f}/{paper['50']:.2f}; built in {total:.0f} s"
+    )
+
+
+def _check_port(port: int) -> None:
+    """Raise `UserError` when the port is taken, before anything long starts."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise UserError(
+                f"Port {port} cannot be used: {error.strerror}.", f"Give another one, for example --port {port + 1}."
+            ) from None
+
+
+def _serve(workspace: Path, port: int) -> None:
+    typer.echo(f"SteerLens: http://127.0.0.1:{port}  (Ctrl-C stops it)")
+    env = os.environ | {"STEERLENS_WORKSPACE": str(workspace.resolve())}
+    command = [
+        sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard" / "app.py"),
+        "--server.port", str(port), "--server.address", "127.0.0.1",
+    ]  # fmt: skip
+    raise typer.Exit(subprocess.run(command, env=env, check=False).returncode)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command and give its exit code; what a person can fix ends in two lines on stderr."""
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        code = app(args=arguments, standalone_mode=False)
+    except UserError as error:
+        return _two_lines(error.problem, error.fix)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "python -m core"
+        return _two_lines(error.format_message(), f"See: {where.replace('__main__.py', 'python -m core')} --help")
+    except (KeyboardInterrupt, click.Abort):
+        return _two_lines("Stopped. What was finished is kept.", "Run the same command again to go on.", 130)
+    return int(code or 0)
+
+
+def _two_lines(problem: str, fix: str, code: int = 2) -> int:
+    sys.stderr.write(f"{problem}\n{fix}\n")
+    return code
+
+
+def _as_interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

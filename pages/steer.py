@@ -1,0 +1,172 @@
+"""Steer: promote and suppress concepts for one viewer, and watch the list follow."""
+
+import numpy as np
+import streamlit as st
+
+from core.errors import one_line
+from core.pipeline import Run
+from core.steering.compare import compare
+from core.steering.steering import Edit, Steering, deltas
+from dashboard import cache, state
+from dashboard.charts import percent, table_html
+from dashboard.components.steer import LIMIT, MAX_NEURONS, SteerInput, SteerNeuron, SteerTarget, show_steer
+from dashboard.escape import for_markdown
+from dashboard.navigation import concept_link
+from dashboard.panels import show_card, show_header, show_note, show_section
+from dashboard.sidebar import current_run, current_viewer
+from dashboard.viewers import Viewer, build_viewer, starting_concepts
+
+N = 20
+STRENGTH = 1.0
+"""Of a suggestion, in units of strong activations."""
+
+
+def run() -> None:
+    """Draw the page."""
+    shown = current_run()
+    steering = state.edits(shown.sae.config.d_sae, shown.id)
+    show_header("Steer", "What would this viewer be recommended if a concept counted more, or less?")
+    viewer = choose_viewer(shown)
+    if shown.recommender.linear is None:
+        show_card("Not live for this recommender", "Its scores are not linear: use python -m core steer.")
+        return
+    if not steering.edits:
+        steering = Steering(tuple(Edit(j, "add", 0.0) for j in starting_concepts(shown, viewer)))
+    steering = as_added(viewer, steering)
+    show_choices(shown, steering)
+    released = show_element(shown, viewer, steering)
+    state.keep_released(steering, released)
+    show_after(shown, viewer, released)
+
+
+def choose_viewer(shown: Run) -> Viewer:
+    """Let a person build a viewer out of a few titles, else take the one of the side bar."""
+    ids, titles = shown.dataset.items, shown.dataset.titles()
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        with st.popover("Build a viewer", icon=":material/person_add:"):
+            st.multiselect(
+                "Titles this viewer has watched", list(ids.ids), key=state.WATCHED, bind="query-params", max_selections=20,
+                format_func=lambda i: one_line(titles[ids.index(i)], 80), placeholder="Choose three or more",
+            )  # fmt: skip
+        watched = state.watched(ids)
+        viewer = build_viewer(shown, watched) if watched else build_viewer(shown, None, current_viewer(shown))
+        kind = "a simulated viewer" if shown.dataset.simulated and not watched else "a viewer"
+        name = (
+            "A viewer built from titles" if watched else f"Viewer {shown.dataset.users.ids[viewer.user or 0]}, {kind}"
+        )
+        last = ", ".join(one_line(titles[i], 40) for i in viewer.history[-3:])
+        show_note(f"{name}: {len(viewer.history):,} titles in the history, the last ones {last}.")
+    return viewer
+
+
+def as_added(viewer: Viewer, steering: Steering) -> Steering:
+    """Write every edit as what it adds to this viewer's activations: sliders add."""
+    added = deltas(viewer.acts, steering)[0]
+    return Steering(
+        tuple(
+            edit if edit.mode == "add" else Edit(edit.neuron, "add", float(value))
+            for edit, value in zip(steering.edits[:MAX_NEURONS], added, strict=False)
+        )
+    )
+
+
+def show_choices(shown: Run, steering: Steering) -> None:
+    """Draw the box that adds a concept, and suggestions where nothing was moved yet."""
+    concepts = cache.concepts(shown.id)
+    alive = concepts[concepts["alive"]]
+    labels = dict(zip(alive["neuron"], alive["label"], strict=True))
+    taken = {e.neuron for e in steering.edits}
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.selectbox(
+            "Add a concept", [j for j in alive["neuron"] if j not in taken], index=None, key="add_concept",
+            format_func=lambda j: f"{one_line(labels[j], 60)} #{j}", placeholder="Type a name, for example horror",
+            on_change=state.add_edit, args=("add_concept", steering), disabled=len(taken) >= MAX_NEURONS, width=360,
+            help=f"Up to {MAX_NEURONS} concepts at once.",
+        )  # fmt: skip
+        if not any(e.value for e in steering.edits):
+            frame = shown.table.frame
+            for place, edit in enumerate(steering.edits[:4]):
+                sign, word = (-1, "Less") if place == 3 else (1, "More")
+                value = sign * STRENGTH * float(frame["strong_activation"].iloc[edit.neuron])
+                st.button(
+                    f"{word} {for_markdown(labels.get(edit.neuron, ''), 40)}", key=f"try-{place}",
+                    on_click=state.set_edits, args=(with_value(steering, edit.neuron, value),),
+                )  # fmt: skip
+
+
+def with_value(steering: Steering, neuron: int, value: float) -> Steering:
+    """Give the same edits with one of them at another value."""
+    return Steering(tuple(Edit(e.neuron, e.mode, value if e.neuron == neuron else e.value) for e in steering.edits))
+
+
+def show_element(shown: Run, viewer: Viewer, steering: Steering) -> Steering:
+    """Draw the live element, and give the edits that it holds."""
+    frame, scorer, sae = shown.table.frame, shown.recommender.linear, shown.sae
+    neurons = [e.neuron for e in steering.edits]
+    rows = viewer.scale * (sae.W_dec[neurons] @ scorer.V.T)
+    given = SteerInput(
+        items=cache.catalogue(shown.id),
+        base_scores=viewer.scores,
+        reconstructed=viewer.reconstructed[viewer.reconstructed >= 0],
+        seen=viewer.history,
+        neurons=[
+            SteerNeuron(
+                e.neuron, str(frame["label"].iloc[e.neuron]), unit_of(frame, e.neuron),
+                float(viewer.acts[0, e.neuron]), row, e.value,
+            )
+            for e, row in zip(steering.edits, rows, strict=True)
+        ],
+        target=target(shown, steering),
+        n=N,
+        version=state.edits_version(steering),
+    )  # fmt: skip
+    beyond = [e.neuron for e, x in zip(steering.edits, given.neurons, strict=True) if abs(e.value) > LIMIT * x.unit]
+    if beyond:
+        show_note(f"Beyond the slider's range and moved to its end: {', '.join(f'#{j}' for j in beyond)}.")
+    out = show_steer("steer", given)
+    if out.event is not None and out.event.kind == "remove":
+        state.set_edits(Steering(tuple(e for e in steering.edits if e.neuron != out.event.neuron)))
+        st.rerun()
+    return Steering(tuple(Edit(j, "add", value) for j, value in out.values))
+
+
+def unit_of(frame, neuron: int) -> float:
+    """Give the activation that counts as 1 x strong; 1 for a neuron that never fires."""
+    unit = float(frame["strong_activation"].iloc[neuron])
+    return unit if np.isfinite(unit) and unit > 0 else 1.0
+
+
+def target(shown: Run, steering: Steering) -> SteerTarget | None:
+    """Give the catalogue's concept that the most moved slider is about."""
+    if not steering.edits:
+        return None
+    focus = max(steering.edits, key=lambda e: abs(e.value)).neuron
+    name = str(shown.table.frame["best_concept"].iloc[focus])
+    mask = cache.masks(shown.id).get(name)
+    return None if mask is None else SteerTarget(name, mask)
+
+
+def show_after(shown: Run, viewer: Viewer, steering: Steering) -> None:
+    """Draw what the server makes of the released values: the list as a table, and what the edits are about."""
+    lists = shown.three_lists(viewer.embedding, [viewer.history], steering, N)
+    moves = compare(lists.original[0], lists.steered[0], shown.dataset)
+    rows = shown.dataset.item_table
+    with st.expander("The steered list as a table, recomputed by the server"):
+        body = []
+        for move in moves.moves:
+            facts = rows.iloc[move.item]
+            was = "new" if move.rank_before is None else str(move.rank_before)
+            body.append([str(move.rank_after), was, str(facts["title"]), ", ".join(facts["genres"])])
+        st.html(table_html(["Rank", "Was", "Title", "Genres"], body, numeric=(0, 1)))
+        gone = ", ".join(str(rows["title"].iloc[m.item]) for m in moves.departed)
+        show_note(f"{percent(moves.overlap)} of the list stays. " + (f"Left the list: {gone}." if gone else ""))
+    if steering.edits:
+        show_section("The concepts in use")
+        with st.container(horizontal=True, gap="small"):
+            for edit in steering.edits:
+                concept_link(edit.neuron, str(shown.table.frame["label"].iloc[edit.neuron]))
+    show_note("Offline: what the recommender would list, not what viewers would do.")
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,239 @@
+"""The stages over a workspace: built once, resumed after any kill, and nothing a person mistypes goes unnoticed."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import ConfigError, DataError, MissingStageError
+from core.pipeline import BuildRequest, Run, build, list_runs, open_run, plan, steer_viewer
+from core.recommenders.base import rank
+from core.steering.steering import Edit, Steering, steer
+from core.workspace import STAGES, Workspace
+from tests.conftest import TINY_SETTINGS, tiny_request
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_build_measures_everything_that_scripts_rely_on(tiny_run: Run) -> None:
+    report = tiny_run.report
+    assert set(report) >= {"dataset", "recommender", "sae", "neurons", "seconds", "peak_memory_mb"}
+    assert set(report["dataset"]) >= {"name", "n_users", "n_items", "n_interactions"}
+    assert set(report["recommender"]) >= {
+        "name", "d_in", "recall_at_20", "ndcg_at_20", "coverage_at_10", "gini_at_10",
+    }  # fmt: skip
+    assert set(report["sae"]) >= {
+        "preset", "d_sae", "l0", "fvu", "cosine", "alive", "dead_share", "recall_at_20", "ndcg_at_20", "rbo_at_30",
+        "kendall_at_30",
+    }  # fmt: skip
+    neurons = report["neurons"]
+    assert set(neurons) >= {"purity", "paper_purity", "baselines", "popularity_percentile", "monosemanticity"}
+    assert set(neurons["purity"]["Horror"]) == {"neuron", "base_rate", "10", "20", "50"}
+    assert set(neurons["baselines"]) == {"random_directions", "raw_dimensions"}
+    assert set(report["seconds"]) == set(STAGES)
+    assert report["sae"]["l0"] <= 4
+    assert report["peak_memory_mb"] > 50
+
+
+def test_the_neurons_of_a_planted_log_find_its_genres(tiny_run: Run) -> None:
+    purity = tiny_run.report["neurons"]["purity"]
+    for genre in ("Horror", "Comedy", "Documentary"):
+        assert purity[genre]["base_rate"] == pytest.approx(1 / 3)
+        assert purity[genre]["10"] >= 0.9
+
+
+def test_the_report_is_about_viewers_that_the_sae_never_saw(tiny_run: Run) -> None:
+    parts = tiny_run.split
+    assert tiny_run.report["sae"]["n_unseen_viewers"] == len(parts.unseen_users) > 0
+    assert not set(parts.unseen_users) & set(parts.seen_users)
+
+
+def test_a_second_build_makes_nothing_anew(tiny_run: Run, tiny_folder: Path) -> None:
+    stages = []
+    again = build(tiny_request(tiny_folder), tiny_run.workspace, lambda stage, *_: stages.append(stage))
+    assert again.ids == tiny_run.ids
+    assert set(stages) == {"dataset"}
+
+
+def test_a_setting_of_the_sae_keeps_the_recommender(tiny_run: Run, tiny_folder: Path, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "w")
+    first = build(tiny_request(tiny_folder), workspace)
+    second = build(tiny_request(tiny_folder, **{"sae.k": "3"}), workspace)
+    assert first.ids["recommender"] == second.ids["recommender"] == tiny_run.ids["recommender"]
+    assert first.ids["sae"] != second.ids["sae"]
+    assert {r.id for r in list_runs(workspace)} == {first.id, second.id}
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(tiny_run: Run, tiny_folder: Path, tmp_path: Path) -> None:
+    again = build(tiny_request(tiny_folder), Workspace(tmp_path / "w"))
+    assert again.ids == tiny_run.ids
+    for stage in ("recommender", "sae", "neurons"):
+        before = tiny_run.workspace.arrays(stage, tiny_run.ids[stage])
+        after = again.workspace.arrays(stage, again.ids[stage])
+        assert before.keys() == after.keys()
+        for name, array in before.items():
+            np.testing.assert_array_equal(array, after[name], err_msg=f"{stage}.{name}")
+
+
+def test_another_seed_gives_another_run(tiny_run: Run, tiny_folder: Path, tmp_path: Path) -> None:
+    other = build(tiny_request(tiny_folder, seed=1), Workspace(tmp_path / "w"))
+    assert other.ids["dataset"] == tiny_run.ids["dataset"]
+    assert other.ids["split"] != tiny_run.ids["split"]
+    assert not np.array_equal(other.recommender.embed_items(), tiny_run.recommender.embed_items())
+
+
+def test_no_edit_leaves_the_recommenders_own_list(tiny_run: Run) -> None:
+    histories = tiny_run.dataset.histories()
+    embeddings = tiny_run.recommender.embed(histories)
+    lists = tiny_run.three_lists(embeddings, histories, Steering(), 20)
+    np.testing.assert_array_equal(lists.original, lists.steered)
+    np.testing.assert_array_equal(lists.original, rank(tiny_run.recommender.score(embeddings), 20, histories))
+
+
+def test_promoting_the_horror_neuron_brings_horror(tiny_run: Run) -> None:
+    neuron = tiny_run.report["neurons"]["purity"]["Horror"]["neuron"]
+    horror = np.array(["Horror" in g for g in tiny_run.dataset.item_table["genres"]])
+    unit = float(tiny_run.table.frame["strong_activation"][neuron])
+    histories = tiny_run.dataset.histories(tiny_run.split.unseen_users)
+    embeddings = tiny_run.recommender.embed(histories)
+    share = []
+    for strength in (-2.0, 0.0, 2.0):
+        lists = tiny_run.three_lists(embeddings, histories, Steering((Edit(neuron, "add", strength * unit),)), 10)
+        share.append(horror[lists.steered].mean())
+    assert share[0] < share[1] < share[2]
+
+
+def test_why_each_item_moved_sums_to_its_score_change(tiny_run: Run) -> None:
+    result = steer_viewer(tiny_run, "viewer 3", Steering((Edit(1, "add", 1.5), Edit(2, "set", 0.0))), 10)
+    user = tiny_run.dataset.users.index("viewer 3")
+    before = tiny_run.embedding(user)
+    edits = Steering(tuple(Edit(**e) for e in result["edits"]))
+    change = tiny_run.recommender.score(steer(before, edits, tiny_run.sae)) - tiny_run.recommender.score(before)
+    for row in result["steered"]:
+        item = tiny_run.dataset.items.index(row["item"])
+        assert sum(row["contributions"].values()) == pytest.approx(change[0, item], abs=1e-4)
+
+
+def test_a_seen_item_is_in_no_list(tiny_run: Run) -> None:
+    result = steer_viewer(tiny_run, "viewer 3", Steering(), 60)
+    seen = {tiny_run.dataset.items.ids[i] for i in tiny_run.dataset.history(tiny_run.dataset.users.index("viewer 3"))}
+    for name in ("original", "reconstructed", "steered"):
+        assert seen.isdisjoint(row["item"] for row in result[name])
+        assert len(result[name]) == tiny_run.dataset.n_items - len(seen)
+
+
+def test_an_unknown_viewer_gets_near_names(tiny_run: Run) -> None:
+    with pytest.raises(DataError, match="viewer 3"):
+        steer_viewer(tiny_run, "viewr 3", Steering(), 10)
+
+
+def test_an_unknown_neuron_is_refused(tiny_run: Run) -> None:
+    with pytest.raises(ConfigError, match="no neuron 9999"):
+        steer_viewer(tiny_run, "viewer 3", Steering((Edit(9999, "add", 1.0),)), 10)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"sae.kk": "3"}, r"sae\.kk is not a setting"),
+        ({"sea.k": "3"}, "did you mean 'sae'"),
+        ({"k": "3"}, "not a setting"),
+        ({"sae.k": "many"}, "expected a number"),
+        ({"sae.k": "3.5"}, "whole number"),
+        ({"sae.k": "nan"}, "finite"),
+        ({"sae.k": "999"}, "999"),
+        ({"split.name": "leave-one"}, "leave-n-out"),
+        ({"recommender.epochs": "0"}, "epochs"),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_before_any_work(
+    tiny_folder: Path, tmp_path: Path, settings: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build(tiny_request(tiny_folder, **settings), Workspace(tmp_path / "w"))
+    assert not (tmp_path / "w").exists()
+
+
+@pytest.mark.parametrize(("field", "value"), [("recommender", "elso"), ("preset", "knotts")])
+def test_an_unknown_name_gets_near_names(field: str, value: str) -> None:
+    request = BuildRequest(**{"dataset": "demo", "recommender": "elsa", "preset": "knots", field: value})
+    with pytest.raises(ConfigError, match="did you mean"):
+        plan(request)
+
+
+def test_a_preset_brings_its_recommenders_settings_and_a_person_wins() -> None:
+    assert plan(BuildRequest("x", "mf", "monosemantic")).recommender.negatives == "popularity"
+    given = BuildRequest("x", "mf", "monosemantic", settings={"recommender.negatives": "uniform"})
+    assert plan(given).recommender.negatives == "uniform"
+
+
+def test_an_empty_workspace_says_what_to_run(tmp_path: Path) -> None:
+    with pytest.raises(MissingStageError) as error:
+        open_run(tmp_path / "nothing")
+    assert "dataset" in error.value.problem and "python -m core build" in error.value.fix
+
+
+def test_an_unknown_run_is_named(tiny_run: Run) -> None:
+    with pytest.raises(MissingStageError, match="no run 'knots-ffffffff'"):
+        open_run(tiny_run.workspace.path, "knots-ffffffff")
+
+
+def test_a_damaged_stage_is_built_again(tiny_folder: Path, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "w")
+    run = build(tiny_request(tiny_folder), workspace)
+    file = workspace.path / "sae" / run.ids["sae"] / "arrays.safetensors"
+    whole = file.read_bytes()
+    file.write_bytes(whole[:100])
+    assert list_runs(workspace) == []
+    again = build(tiny_request(tiny_folder), workspace)
+    assert again.ids == run.ids
+    assert file.read_bytes() == whole
+
+
+@pytest.mark.slow
+def test_a_build_killed_at_random_moments_leaves_the_old_run_readable_and_finishes(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    workspace = Workspace(tmp_path / "w")
+    old = build(tiny_request(tiny_folder), workspace)
+    reference = build(tiny_request(tiny_folder, seed=7), Workspace(tmp_path / "reference"))
+    settings = [part for key, value in TINY_SETTINGS.items() for part in ("--set", f"{key}={value}")]
+    command = [
+        sys.executable, "-m", "core", "build", "--dataset", str(tiny_folder), "--recommender", "elsa", "--preset",
+        "knots", "--seed", "7", "--workspace", str(workspace.path), *settings,
+    ]  # fmt: skip
+    rng = random.Random(0)
+    start = time.monotonic()
+    subprocess.run([*command, "--workspace", str(tmp_path / "timing")], cwd=ROOT, check=True, capture_output=True)
+    whole = time.monotonic() - start
+    killed = 0
+    for _ in range(20):
+        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(timeout=whole * rng.uniform(0.5, 1.0))
+        except subprocess.TimeoutExpired:
+            os.kill(process.pid, signal.SIGKILL)
+            process.wait()
+            killed += 1
+        assert old.id in [r.id for r in list_runs(workspace)]
+        assert open_run(workspace.path, old.id).table.frame.equals(old.table.frame)
+        assert workspace.check() == []
+    assert killed >= 5
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    run = open_run(workspace.path, reference.id)
+    assert run.ids == reference.ids
+    np.testing.assert_array_equal(run.sae.W_dec, reference.sae.W_dec)
+    leftovers = [p for stage in STAGES for p in (workspace.path / stage).iterdir() if p.name.startswith(".")]
+    assert len(leftovers) <= 1
+
+
+def test_the_report_holds_only_plain_json(tiny_run: Run) -> None:
+    json.dumps(tiny_run.report, allow_nan=False)
