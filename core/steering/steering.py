@@ -5,7 +5,6 @@ normalisation that is affine in the decoded vector. No edits give exactly `u` ba
 """
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple, get_args
@@ -47,14 +46,11 @@ class Edit:
                 f"The mode of an edit is {self.mode!r}{near(str(self.mode), get_args(Mode))}.", "Use add, scale or set."
             )
         value = self.value
-        if isinstance(value, bool) or not isinstance(value, int | float | np.number) or not math.isfinite(value):
+        a_number = not isinstance(value, bool) and isinstance(value, int | float | np.integer | np.floating)
+        if not (a_number and abs(value) <= MAX_VALUE):  # NaN, infinity and whole numbers that no float holds, too
             raise ConfigError(
-                f"The value of the edit of neuron {self.neuron} is {value!r}, expected a number.", "Give a number."
-            )
-        if abs(value) > MAX_VALUE:
-            raise ConfigError(
-                f"The value of the edit of neuron {self.neuron} is {value:g}, beyond ±{MAX_VALUE:g}.",
-                "Give a smaller value.",
+                f"The value of the edit of neuron {self.neuron} is {value!r}, expected a number within ±{MAX_VALUE:g}.",
+                "Give a number that is not so large.",
             )
         object.__setattr__(self, "neuron", int(self.neuron))
         object.__setattr__(self, "value", float(value))
@@ -110,7 +106,7 @@ class Steering:
             if set(data) != {"edits"} or not isinstance(rows, list):
                 raise KeyError("edits")
             return cls(tuple(_edit_from(row) for row in rows))
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise ConfigError(
                 f"This is not a saved steering: {error}.", 'Give {"edits": [{"neuron", "mode", "value"}]}.'
             ) from None
