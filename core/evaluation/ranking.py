@@ -1,91 +1,141 @@
-"""How well lists bring back held-out items, one number a viewer, and how sure a difference is.
-
-A list is a row of item indices, best first, -1 where it ran out. A viewer without held-out items has NaN.
-"""
+"""How well ranked lists find the held-out items. One number a viewer; NaN for a viewer without held-out items."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
+from core.seeding import generator
+
 Targets = Sequence[np.ndarray]
-"""The held-out item indices of each viewer, none twice."""
+"""Held-out item indices of each viewer, distinct, in any order."""
+
+BLOCK = 100
+"""Resamples drawn at a time: bounds the memory at BLOCK * n_users numbers."""
+
+
+class Interval(NamedTuple):
+    """A change and how far to trust it."""
+
+    mean: float
+    """Relative change of the mean, e.g. -0.02 for two percent less."""
+    low: float
+    """2.5th percentile over resampled viewers."""
+    high: float
+    """97.5th percentile."""
 
 
 def recall_at_n(lists: np.ndarray, targets: Targets, n: int) -> np.ndarray:
-    """Give (n_rows,): held-out items among the first n, over min(n, number of held-out items).
+    """Give the share of the held-out items among the first `n`, of those that fit: `hits / min(n, |targets|)`.
 
-    >>> recall_at_n(np.array([[3, 1, 2]]), [np.array([1, 9])], 2)
+    Args:
+        lists: (n_users, >= n) item indices, best first, distinct, -1 where a list ended.
+        targets: Of each user.
+        n: List length.
+
+    Returns:
+        (n_users,) float64 in [0, 1], NaN for a user without targets.
+
+    >>> recall_at_n(np.array([[4, 2, 7]]), [np.array([2, 9])], 3)
     array([0.5])
     """
-    hits, counts = _hits(lists, targets, n)
-    return np.divide(hits.sum(axis=1), np.minimum(counts, n), out=np.full(len(lists), np.nan), where=counts > 0)
+    return _ratio(_hits(lists, targets, n).sum(axis=1), np.minimum(_sizes(targets), n))
 
 
 def ndcg_at_n(lists: np.ndarray, targets: Targets, n: int) -> np.ndarray:
-    """Give (n_rows,): binary nDCG, `sum_hits 1 / log2(rank + 1)` over its largest possible value.
+    """Give the normalised discounted gain with binary gains: a hit at position r = 1, 2, .. counts 1 / log2(r + 1).
 
-    >>> ndcg_at_n(np.array([[3, 1]]), [np.array([1])], 2).round(4)
-    array([0.6309])
+    Divided by the gain of a list that starts with the targets. Arguments and result as in `recall_at_n`.
     """
-    hits, counts = _hits(lists, targets, n)
-    gains = 1 / np.log2(np.arange(hits.shape[1]) + 2)
-    best = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(n) + 2))])[np.minimum(counts, n)]
-    return np.divide(hits @ gains, best, out=np.full(len(lists), np.nan), where=counts > 0)
+    discount = 1 / np.log2(np.arange(2, n + 2))
+    ideal = np.concatenate([[0.0], np.cumsum(discount)])
+    return _ratio(_hits(lists, targets, n) @ discount, ideal[np.minimum(_sizes(targets), n)])
 
 
 def mpr(scores: np.ndarray, targets: Targets, seen: Sequence[np.ndarray]) -> np.ndarray:
-    """Give (n_rows,): the mean percentile rank of held-out items among the unseen ones; 0 is first, 0.5 is chance.
+    """Give the mean percentile rank of the held-out items among the unseen ones: 0 is best, 1 is last, chance is 0.5.
 
-    Items of one score share their mean rank.
+    (Hu, Koren, Volinsky 2008, eq. 8, with binary feedback and without the seen items.) Equal scores share their ranks.
 
     Args:
-        scores: (n_rows, n_items).
-        targets: The held-out items.
-        seen: The items of each row that are not ranked.
+        scores: (n_users, n_items), seen items not masked.
+        targets: Of each user, none of them seen.
+        seen: Item indices of each user.
+
+    Returns:
+        (n_users,) float64, NaN for a user without targets.
     """
+    _same_length(scores, targets)
+    _same_length(scores, seen)
+    if np.isnan(scores).any():
+        raise ValueError("scores hold NaN")
     out = np.full(len(scores), np.nan)
-    for row, (line, wanted, known) in enumerate(zip(scores, targets, seen, strict=True)):
-        if len(wanted):
-            unseen = np.ones(line.size, bool)
-            unseen[known] = False
-            others = np.sort(line[unseen])
-            above = others.size - np.searchsorted(others, line[wanted], side="right")
-            equal = others.size - above - np.searchsorted(others, line[wanted], side="left") - 1
-            out[row] = np.mean((above + equal / 2) / max(others.size - 1, 1))
+    for user, wanted in enumerate(targets):
+        if not len(wanted):
+            continue
+        unseen = np.ones(scores.shape[1], bool)
+        unseen[seen[user]] = False
+        if not unseen[wanted].all():
+            raise ValueError(f"user {user} has seen a target")
+        others = np.sort(scores[user, unseen])
+        values = scores[user, wanted]
+        above = len(others) - np.searchsorted(others, values, side="right")
+        tied = len(others) - np.searchsorted(others, values, side="left") - above - 1
+        out[user] = np.mean((above + tied / 2) / max(len(others) - 1, 1))
     return out
 
 
-def paired_interval(
-    before: np.ndarray, after: np.ndarray, *, seed: int, n_boot: int = 2000
-) -> tuple[float, float, float]:
-    """Give the relative change of a mean, `mean(after) / mean(before) - 1`, and the ends of its 95 % interval.
+def paired_interval(before: np.ndarray, after: np.ndarray, seed: int, n_boot: int = 2000) -> Interval:
+    """Give the relative change of the mean from `before` to `after`, with a 95 % bootstrap interval over viewers.
 
-    Percentile bootstrap over viewers, the two values of a viewer drawn together; viewers with NaN are left out.
+    Viewers are resampled with both of their values, so what makes a viewer easy or hard cancels.
+
+    Args:
+        before: (n_users,) values.
+        after: (n_users,) values of the same users. A user with a NaN in either is left out.
+        seed: Of the resampling.
+        n_boot: Resamples.
 
     Returns:
-        (change, low, high); NaN where nobody is left or `before` is 0.
+        NaNs without users or with a mean of 0 before.
     """
-    there = ~(np.isnan(before) | np.isnan(after))
-    before, after = before[there], after[there]
-    if not before.size or before.mean() == 0:
-        return float("nan"), float("nan"), float("nan")
-    rng = np.random.default_rng(seed)
+    _same_length(before, after)
+    both = ~(np.isnan(before) | np.isnan(after))
+    pairs = np.column_stack([before[both], after[both]]).astype(np.float64)
+    if not pairs[:, 0].sum():
+        return Interval(np.nan, np.nan, np.nan)
+    random, n = generator(seed, "bootstrap"), len(pairs)
     changes = np.empty(n_boot)
-    for start in range(0, n_boot, 100):
-        rows = rng.integers(before.size, size=(min(100, n_boot - start), before.size))
-        low_mean = before[rows].mean(axis=1)
+    for first in range(0, n_boot, BLOCK):
+        size = min(BLOCK, n_boot - first)
+        drawn = pairs[random.integers(n, size=(size, n))].mean(axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            changes[start : start + len(rows)] = after[rows].mean(axis=1) / low_mean - 1
-    low, high = np.nanquantile(changes, [0.025, 0.975])
-    return float(after.mean() / before.mean() - 1), float(low), float(high)
+            changes[first : first + size] = drawn[:, 1] / drawn[:, 0] - 1
+    low, high = np.nanpercentile(changes, [2.5, 97.5])
+    return Interval(float(pairs[:, 1].mean() / pairs[:, 0].mean() - 1), float(low), float(high))
 
 
-def _hits(lists: np.ndarray, targets: Targets, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give (n_rows, <= n) bool: which places hold a held-out item; and (n_rows,) how many there are."""
-    first = lists[:, :n]
-    counts = np.fromiter((len(t) for t in targets), dtype=np.int64, count=len(targets))
-    width = int(max(first.max(initial=0), max((t.max(initial=0) for t in targets), default=0))) + 2
-    keys = np.repeat(np.arange(len(targets)), counts) * width
-    wanted = keys + (np.concatenate(list(targets)).astype(np.int64) if counts.sum() else 0)
-    places = np.arange(len(first))[:, None] * width + np.where(first >= 0, first, width - 1)
-    return np.isin(places, wanted), counts
+def _hits(lists: np.ndarray, targets: Targets, n: int) -> np.ndarray:
+    """Give (n_users, n) bool: is the item at this place of the list a target of the user."""
+    _same_length(lists, targets)
+    if lists.shape[1] < n:
+        raise ValueError(f"lists of length {lists.shape[1]} say nothing about the first {n}")
+    top = lists[:, :n].astype(np.int64)
+    wanted = np.concatenate([np.asarray(t, np.int64) for t in targets]) if len(targets) else np.empty(0, np.int64)
+    # One number for each (user, item): base is beyond every item.
+    base = max(top.max(initial=0), wanted.max(initial=0)) + 1
+    user = np.repeat(np.arange(len(targets)), _sizes(targets))
+    return np.isin(top + base * np.arange(len(top))[:, None], wanted + base * user) & (top >= 0)
+
+
+def _sizes(targets: Targets) -> np.ndarray:
+    return np.fromiter((len(t) for t in targets), np.int64, len(targets))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
+
+
+def _same_length(a: Sequence | np.ndarray, b: Sequence | np.ndarray) -> None:
+    if len(a) != len(b):
+        raise ValueError(f"{len(a)} rows on one side, {len(b)} on the other")
