@@ -113,3 +113,35 @@ def test_a_silent_neuron_and_a_concept_of_all_items_score_nothing_or_finite():
     z, share = term_scores(np.array([[-1], [0]]), np.array([[np.nan], [1.0]]), np.array([[True, True], [False, False]]))
     assert z[:, 0].tolist() == [0, 0] and share[:, 0].tolist() == [0, 0]
     assert np.isfinite(z).all()
+
+
+def test_the_decade_stands_last_also_where_it_tells_more():
+    masks = INDEX < 10, INDEX < 60  # a decade of ten films within sixty musicals
+    genres = [["Musical"] if m else ["Drama"] for m in masks[1]]
+    dataset = catalogue(genres, [1935 if m else 1995 for m in masks[0]], histories=[list(range(N))] * 2)
+    acts = np.where(masks[0], 1.0, 0)[:, None]
+    z, _ = term_scores(top_firing(acts, 50), np.where(np.arange(50) < 10, 1.0, np.nan)[None], np.stack(masks))
+    assert z[0, 0] > z[1, 0]
+    assert label(dataset, masks[0]) == ["Musical · 1930s"]
+
+
+def test_a_rare_fact_of_few_of_the_items_is_no_name():
+    rare = INDEX < 10
+    fired = INDEX % 8 == 0
+    fired[:10] = True  # 10 of about 59: far above the catalogue's share, and yet no description
+    dataset = catalogue([["Rare"] if r else ["Drama"] for r in rare], histories=[list(range(N))] * 2)
+    top = top_firing(fired[:, None].astype(float), 50)
+    assert term_scores(top, np.ones((1, 50)), rare[None])[0][0, 0] > 2.58
+    values = np.where(rare, 0.9, 1.0)
+    assert label(dataset, fired, values=values) == ["Mixed · #0"]
+
+
+def test_a_second_term_that_tells_much_less_than_the_first_waits_for_a_collision(dataset):
+    leaning = HORROR & ((INDEX % 6 == 1) | EIGHTIES)  # 15 of these 25 films are of the 1980s, a quarter of all
+    first, second = label(dataset, leaning, leaning)
+    assert (first, second) == ("Horror", "Horror · 1980s")
+
+
+def test_of_two_neurons_the_one_with_clearer_evidence_keeps_the_plain_name(dataset):
+    weaker = HORROR & (INDEX < 20)
+    assert label(dataset, weaker, HORROR) == ["Horror · like Film 0", "Horror"]

@@ -161,3 +161,17 @@ def test_activations_of_another_dataset_are_refused(planted):
         build(dataset, items[1:], users)
     with pytest.raises(ValueError, match="user_acts has shape"):
         build(dataset, items, users[1:])
+
+
+def test_a_common_concept_does_not_win_by_being_common_and_lift_is_that_at_twenty():
+    # 90 of 100 films are drama; a neuron fires on 14 horror films among 20 dramas, another on 15 with ten of horror.
+    genres = [["Horror", "Drama"]] * 20 + [["Drama"]] * 70 + [["Comedy"]] * 10
+    dataset = catalogue(genres, histories=[[0, 1], [2, 3]])
+    items = np.zeros((100, 2), np.float32)
+    items[:10, 0], items[20:26, 0], items[10:14, 0] = 3, 2, 1
+    items[:8, 1], items[20:27, 1] = 3, 2
+    frame = build(dataset, items, np.zeros((2, 2), np.float32)).frame
+    assert frame["best_concept"].tolist() == ["Horror", "Horror"]
+    np.testing.assert_allclose(frame["purity_at_10"], [1.0, 0.8])
+    np.testing.assert_allclose(frame["purity_at_20"], [0.7, np.nan])
+    np.testing.assert_allclose(frame["lift"], [0.7 / 0.2, 0.8 / 0.2])
