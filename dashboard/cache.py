@@ -52,12 +52,12 @@ def missing_stage() -> str:
 
 
 def build_command() -> str:
-    """Give the command that builds what is missing, for the dataset and the recommender that are here if there are any."""
+    """Give the command that builds what is missing, for the dataset and the recommender that are already here."""
     workspace = Workspace(workspace_path())
     chosen = {"dataset": "ml-1m", "recommender": "elsa"}
-    for stage in chosen:
+    for stage, known in chosen.items():
         if found := workspace.artefacts(stage):
-            chosen[stage] = str(found[0].config.get("name", chosen[stage]))
+            chosen[stage] = str(found[0].config.get("name", known))
     preset = "monosemantic" if chosen["recommender"] == "mf" else "knots"
     return (
         f"python -m core build --dataset {shlex.quote(chosen['dataset'])} --recommender {chosen['recommender']} "

@@ -38,28 +38,44 @@ def percent(share: float, digits: int = 0) -> str:
 def number(value: float, digits: int = 2) -> str:
     """Write a number; a dash where it is unknown.
 
-    >>> number(1234.5, 0), number(float("nan"))
-    ('1,234', '–')
+    >>> number(1234.5, 1), number(float("nan"))
+    ('1,234.5', '–')
     """
     return f"{value:,.{digits}f}" if np.isfinite(value) else DASH
 
 
-def table_html(columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int] = ()) -> str:
-    """Give a table; every cell is plain text and is escaped here."""
-    align = [" class='num'" if i in numeric else "" for i in range(len(columns))]
-    head = "".join(f"<th scope='col'{a}>{for_html(c)}</th>" for c, a in zip(columns, align, strict=True))
-    body = "".join(
-        "<tr>" + "".join(f"<td{a}>{for_html(c)}</td>" for c, a in zip(row, align, strict=True)) + "</tr>"
-        for row in rows
-    )
-    return f"<div class='sl-scroll'><table class='sl-table'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+def match_phrase(name: str, kind: str) -> str:
+    """Say that items match a concept of the catalogue.
+
+    >>> match_phrase("Horror", "genre"), match_phrase("1980s", "decade"), match_phrase("revenge", "tag")
+    ('are Horror', 'are from the 1980s', 'are tagged “revenge”')
+    """
+    return {"decade": f"are from the {name}", "tag": f"are tagged “{name}”"}.get(kind, f"are {name}")
+
+
+def table_html(
+    columns: Sequence[str], rows: Sequence[Sequence[str]], numeric: Sequence[int] = (), keep: Sequence[int] = ()
+) -> str:
+    """Give a table; every cell is plain text and is escaped here.
+
+    Args:
+        columns: Their names.
+        rows: One text a column.
+        numeric: Which columns are numbers: aligned to the right.
+        keep: Which columns never break a line.
+    """
+    kinds = ["num" if i in numeric else "keep" if i in keep else "" for i in range(len(columns))]
+    head = "".join(f"<th scope='col' class='{k}'>{for_html(c)}</th>" for c, k in zip(columns, kinds, strict=True))
+    lines = ("".join(f"<td class='{k}'>{for_html(c)}</td>" for c, k in zip(row, kinds, strict=True)) for row in rows)
+    return _table(head, "".join(f"<tr>{line}</tr>" for line in lines))
 
 
 def figure(title: str, takeaway: str, chart: str, table: str) -> Figure:
     """Put a chart together. `chart` and `table` are safe HTML already."""
+    name, sentence = for_html(title), for_html(takeaway, 300)
     return Figure(
-        f"<figure class='sl-figure' aria-label='{for_html(title)}'><h3>{for_html(title)}</h3>"
-        f"<p class='take'>{for_html(takeaway, 300)}</p><div role='img' aria-label='{for_html(takeaway, 300)}'>{chart}</div>"
+        f"<figure class='sl-figure' aria-label='{name}'><h3>{name}</h3><p class='take'>{sentence}</p>"
+        f"<div role='img' aria-label='{sentence}'>{chart}</div>"
         f"<details><summary>Show as a table</summary>{table}</details></figure>",
         takeaway,
     )
@@ -67,14 +83,14 @@ def figure(title: str, takeaway: str, chart: str, table: str) -> Figure:
 
 def bar(share: float, kind: str = "") -> str:
     """Give a bar that is filled to a share of [0, 1]."""
-    width = 100 * float(np.clip(np.nan_to_num(share), 0, 1))
-    return f"<span class='sl-bar {kind}'><i style='width:{width:.1f}%'></i></span>"
+    return f"<span class='sl-bar {kind}'><i style='width:{_width(share)}'></i></span>"
 
 
 class PurityRow(NamedTuple):
     """How well a concept of the catalogue explains a neuron."""
 
     name: str
+    kind: str
     purity: tuple[float, float, float]
     """At 10, 20 and 50; NaN where fewer items fire."""
     base_rate: float
@@ -83,35 +99,37 @@ class PurityRow(NamedTuple):
 def purity_figure(rows: Sequence[PurityRow]) -> Figure:
     """Show what a neuron's top items have in common, against the base rates; best first."""
     lanes, cells = [], []
-    for name, purity, base in rows:
+    for row in rows:
         bars = "".join(
-            f"<i class='n{n}' style='width:{100 * np.nan_to_num(p):.1f}%'></i>"
-            for n, p in zip((10, 20, 50), purity, strict=True)
+            f"<i class='n{n}' style='width:{_width(p)}'></i>" for n, p in zip((10, 20, 50), row.purity, strict=True)
         )
-        known = [percent(p).removesuffix(" %") for p in purity]
         lanes.append(
-            f"<span class='name'>{for_html(name, 40)}</span>"
-            f"<span class='sl-lane'>{bars}<u style='left:{100 * base:.1f}%'></u></span>"
-            f"<span class='value'>{' / '.join(known)} %</span>"
+            f"<span class='name'>{for_html(row.name, 40)}</span><span class='sl-lane'>{bars}"
+            f"<u style='left:{_width(row.base_rate)}'></u></span><span class='value'>{_joined(row.purity)}</span>"
         )
-        cells.append([name, *(percent(p) for p in purity), percent(base, 1), f"{number(purity[1] / base, 1)} ×"])
-    takeaway = "Too few items fire to say what they have in common."
-    if rows and np.isfinite(rows[0].purity[1]):
-        name, (_, at_20, _), base = rows[0]
-        takeaway = (
-            f"{percent(at_20)} of its top 20 items are {name}; in the catalogue it is {percent(base, 1)}, "
-            f"{number(at_20 / base, 1)} times fewer."
-            if at_20 > base
-            else f"Its top 20 items hold no more {name} than the catalogue does."
-        )
-    chart = (
-        f"<div class='sl-rows'>{''.join(lanes)}</div><div class='sl-key'><span>top 10</span>"
+        lift = f"{number(row.purity[1] / row.base_rate, 1)} ×" if row.base_rate else DASH
+        cells.append([row.name, *(percent(p) for p in row.purity), percent(row.base_rate, 1), lift])
+    key = (
+        "<div class='sl-key'><span>top 10</span>"
         "<span style='--swatch:color-mix(in srgb,var(--sl-up) 72%,transparent)'>top 20</span>"
         "<span style='--swatch:color-mix(in srgb,var(--sl-up) 45%,transparent)'>top 50</span>"
         "<span class='tick'>base rate</span></div>"
     )
     table = table_html(["Concept", "@10", "@20", "@50", "Base rate", "Lift @20"], cells, numeric=range(1, 6))
-    return figure("What its top items have in common", takeaway, chart, table)
+    chart = f"<div class='sl-rows'>{''.join(lanes)}</div>{key}"
+    return figure("What its top items have in common", _purity_takeaway(rows), chart, table)
+
+
+def _purity_takeaway(rows: Sequence[PurityRow]) -> str:
+    n, at = next(((n, i) for i, n in ((1, 20), (0, 10)) if rows and np.isfinite(rows[0].purity[i])), (0, 0))
+    if not n:
+        return "Fewer than 10 items make it fire: too few to say what they have in common."
+    best, share = rows[0], rows[0].purity[at]
+    n = (10, 20)[at]
+    if share <= best.base_rate:
+        return f"Its top {n} items hold no more {best.name} than the catalogue does."
+    phrase = match_phrase(best.name, best.kind)
+    return f"{percent(share)} of its top {n} items {phrase}, against {percent(best.base_rate, 1)} of the catalogue."
 
 
 Shares = tuple[float, float, float]
@@ -131,46 +149,48 @@ def head_share_figure(activation: Shares, items: Shares, viewers: Shares, log: S
     rows = [
         ("Its activation", "over items", activation),
         ("Catalogue", "all items", items),
-        ("Its viewers", f"histories of the top {n_viewers}", viewers),
+        ("Its viewers", f"top {n_viewers} histories", viewers),
         ("All viewers", "all histories", log),
     ]
-    lanes = "".join(
-        f"<span class='name'>{name}<small>{for_html(note)}</small></span><span class='sl-stack'>"
-        + "".join(
-            f"<i class='{c}' style='width:{100 * np.nan_to_num(s):.1f}%'></i>"
-            for c, s in zip("hmt", shares, strict=True)
+    lanes = []
+    for name, note, shares in rows:
+        parts = "".join(f"<i class='{c}' style='width:{_width(s)}'></i>" for c, s in zip("hmt", shares, strict=True))
+        lanes.append(
+            f"<span class='name'>{name}<small>{for_html(note)}</small></span>"
+            f"<span class='sl-stack'>{parts}</span><span class='value'>{_joined(shares)}</span>"
         )
-        + f"</span><span class='value'>{' / '.join(percent(s).removesuffix(' %') for s in shares)} %</span>"
-        for name, note, shares in rows
-    )
-    takeaway = "Too little fires to say whether it prefers popular items."
+    takeaway = "No item makes it fire, so it has no preference for popular or rare ones."
     if np.isfinite(activation[0]):
         ratio = activation[0] / items[0] if items[0] else np.nan
         word = "Mainstream" if ratio > 1.5 else "Niche" if ratio < 0.67 else "Neither mainstream nor niche"
         takeaway = (
-            f"{word}: {percent(activation[0])} of its activation is on head items, "
+            f"{word}: {percent(activation[0], 1)} of its activation is on head items, "
             f"which are {percent(items[0], 1)} of the catalogue."
         )
     key = (
         "<div class='sl-key'><span style='--swatch:var(--sl-head)'>head: most popular, 20 % of interactions</span>"
-        "<span style='--swatch:var(--sl-mid)'>mid</span><span style='--swatch:var(--sl-tail)'>tail: rarest, 20 %</span></div>"
+        "<span style='--swatch:var(--sl-mid)'>mid</span>"
+        "<span style='--swatch:var(--sl-tail)'>tail: rarest, 20 % of interactions</span></div>"
     )
     cells = [[f"{name}, {note}", *(percent(s, 1) for s in shares)] for name, note, shares in rows]
     table = table_html(["Share", "Head", "Mid", "Tail"], cells, numeric=range(1, 4))
-    return figure("Popular or rare", takeaway, f"<div class='sl-rows'>{lanes}</div>{key}", table)
+    return figure("Popular or rare", takeaway, f"<div class='sl-rows'>{''.join(lanes)}</div>{key}", table)
 
 
 def histogram(counts: np.ndarray, labels: Sequence[str], axis: str) -> str:
     """Give bars of counts on a logarithmic height, with its grid and the first, middle and last label."""
-    top = float(np.log10(max(int(counts.max()), 1) + 1))
-    bars = "".join(f"<i style='height:{100 * np.log10(c + 1) / top:.1f}%'></i>" for c in counts)
+    top = float(np.log10(max(int(counts.max(initial=0)), 1) + 1))
+    bars = "".join(f"<i style='height:{_width(np.log10(c + 1) / top)}'></i>" for c in counts)
     grid = "".join(
-        f"<b style='bottom:{100 * np.log10(t + 1) / top:.1f}%'><span>{t:,}</span></b>"
+        f"<b style='bottom:{_width(np.log10(t + 1) / top)}'><span>{t:,}</span></b>"
         for t in (1, 10, 100, 1000, 10_000, 100_000, 1_000_000)
         if np.log10(t + 1) <= top
     )
     ends = "".join(f"<span>{for_html(t)}</span>" for t in labels)
-    return f"<div class='sl-hist'>{grid}{bars}</div><div class='sl-axis'>{ends}</div><p class='sl-axis-name'>{for_html(axis)}</p>"
+    return (
+        f"<div class='sl-hist'>{grid}{bars}</div><div class='sl-axis'>{ends}</div>"
+        f"<p class='sl-axis-name'>{for_html(axis)}</p>"
+    )
 
 
 def activation_figure(counts: np.ndarray, edges: np.ndarray, n_all: int, what: str) -> Figure:
@@ -189,38 +209,34 @@ def activation_figure(counts: np.ndarray, edges: np.ndarray, n_all: int, what: s
     )
     labels = [number(float(edges[i])) for i in (0, len(counts) // 2, len(counts))]
     chart = histogram(counts, labels, f"activation · number of {what}, log scale")
-    rows = [
-        [f"{number(a)} to {number(b)}", f"{int(c):,}"]
-        for a, b, c in zip(edges[:-1], edges[1:], counts, strict=True)
-        if c
-    ]
+    bins = zip(edges[:-1], edges[1:], counts, strict=True)
+    rows = [[f"{number(a)} to {number(b)}", f"{int(c):,}"] for a, b, c in bins if c]
     table = table_html(["Activation", what.capitalize()], [["0", f"{n_all - firing:,}"], *rows], numeric=(0, 1))
     return figure(f"How strongly it fires · {what}", takeaway, chart, table)
 
 
 def density_figure(density: np.ndarray, n_viewers: int, n_bins: int = 24) -> Figure:
-    """Show how common the living concepts are, on a logarithmic axis.
+    """Show how common concepts are, on a logarithmic axis.
 
     Args:
-        density: (n_alive,) share of viewers in whom each fires.
+        density: (n_concepts,) share of viewers in whom each fires.
         n_viewers: Number of viewers, which gives the smallest share that can be.
         n_bins: Number of bars.
     """
-    low = 1 / max(n_viewers, 1)
+    low = 1 / max(n_viewers, 2)
     seen = density[density > 0]
     edges = np.geomspace(low, 1, n_bins + 1)
     counts = np.histogram(np.clip(seen, low, 1), bins=edges)[0]
-    middle = float(np.median(seen)) if seen.size else float("nan")
-    takeaway = (
-        f"Half of the {len(density):,} concepts shown fire in fewer than {percent(middle, 1)} of the viewers; "
-        f"{int((seen > 0.5).sum()):,} fire in more than half."
-    )
-    labels = [percent(float(edges[i]), 2) for i in (0, n_bins // 2)] + ["100 %"]
-    rows = [
-        [f"{percent(a, 2)} to {percent(b, 2)}", f"{c:,}"]
-        for a, b, c in zip(edges[:-1], edges[1:], counts, strict=True)
-        if c
-    ]
+    takeaway = "None of these concepts fires in a viewer."
+    if seen.size:
+        middle = percent(float(np.median(density)), 1)
+        takeaway = (
+            f"The middle one of these {len(density):,} concepts fires in {middle} of the viewers; "
+            f"{int((seen > 0.5).sum()):,} fire in more than half."
+        )
+    labels = [*(percent(float(edges[i]), 2) for i in (0, n_bins // 2)), "100 %"]
+    bins = zip(edges[:-1], edges[1:], counts, strict=True)
+    rows = [[f"{percent(a, 2)} to {percent(b, 2)}", f"{c:,}"] for a, b, c in bins if c]
     table = table_html(["Fires in", "Concepts"], rows, numeric=(0, 1))
     chart = histogram(counts, labels, "share of viewers in whom it fires · number of concepts, both log scale")
     return figure("How common the concepts are", takeaway, chart, table)
@@ -236,19 +252,35 @@ class Item(NamedTuple):
 
 
 def items_table(items: Sequence[Item], value_name: str, kind: str = "") -> str:
-    """Give items with year, genres and their value as number and bar, as safe HTML."""
+    """Give items with year, genres and their value as number and bar, as safe HTML.
+
+    Args:
+        items: In the order of the table.
+        value_name: Head of the value's column.
+        kind: "up" or "down" colours the bars as promoted or suppressed and gives the values their sign.
+    """
     largest = max((abs(i.value) for i in items), default=0.0) or 1.0
-    rows = "".join(
+    head = (
+        "<th scope='col'>Title</th><th scope='col' class='num'>Year</th><th scope='col'>Genres</th>"
+        f"<th scope='col' colspan='2'>{for_html(value_name)}</th>"
+    )
+    lines = (
         f"<tr><td>{for_html(i.title)}</td><td class='num quiet'>{for_html(i.year)}</td>"
         f"<td class='quiet'>{for_html(', '.join(i.genres[:3]), 60)}</td>"
-        f"<td>{bar(abs(i.value) / largest, kind)}</td><td class='num'>{i.value:+.2f}</td></tr>"
-        if kind
-        else f"<tr><td>{for_html(i.title)}</td><td class='num quiet'>{for_html(i.year)}</td>"
-        f"<td class='quiet'>{for_html(', '.join(i.genres[:3]), 60)}</td>"
-        f"<td>{bar(i.value / largest)}</td><td class='num'>{i.value:.2f}</td></tr>"
+        f"<td>{bar(abs(i.value) / largest, kind)}</td><td class='num'>{i.value:{'+' if kind else ''}.2f}</td></tr>"
         for i in items
     )
-    return (
-        "<div class='sl-scroll'><table class='sl-table'><thead><tr><th scope='col'>Title</th><th scope='col' class='num'>Year</th>"
-        f"<th scope='col'>Genres</th><th scope='col' colspan='2'>{for_html(value_name)}</th></tr></thead><tbody>{rows}</tbody></table></div>"
-    )
+    return _table(head, "".join(lines))
+
+
+def _table(head: str, body: str) -> str:
+    table = f"<table class='sl-table'><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"<div class='sl-scroll'>{table}</div>"
+
+
+def _width(share: float) -> str:
+    return f"{100 * float(np.clip(np.nan_to_num(share), 0, 1)):.1f}%"
+
+
+def _joined(shares: Sequence[float]) -> str:
+    return f"{' / '.join(percent(s).removesuffix(' %') for s in shares)} %"

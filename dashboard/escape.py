@@ -1,4 +1,4 @@
-"""Titles, labels and tags are written by others: made safe here, one function for each place that would interpret them."""
+"""Titles, labels and tags are written by others: made safe here, one function for each place that interprets text."""
 
 import html
 import re

@@ -55,7 +55,7 @@ TERMS = {
     "evidence": Term(
         "Evidence",
         "sum over n = 20, 50 of n * (p ln(p / b) + (1 - p) ln((1 - p) / (1 - b))), p = purity@n, b = base rate",
-        "How far the top items are from chance: pure, and rarer than the catalogue would give. The list is sorted by it.",
+        "How far the top items are from chance: pure, and rare in the catalogue. The list is sorted by it.",
     ),
     "fires_viewers": Term(
         "Fires for viewers",

@@ -1,4 +1,4 @@
-"""The list of concepts: one row a neuron, ordered by how well its meaning is supported, filtered by what people ask for.
+"""The list of concepts: one row a neuron, ordered by how well its meaning is supported, filtered as people ask.
 
 Values in, values out: the pages Concepts and Concept share it, so that previous and next follow the list.
 """
@@ -40,7 +40,7 @@ def list_concepts(table: NeuronTable, titles: list[str]) -> pd.DataFrame:
 
 
 def audience_of(head_share: np.ndarray, alive: np.ndarray) -> np.ndarray:
-    """Name the third of the living concepts, by head share, that each one belongs to; "" where it is dead or unknown."""
+    """Name the third of the living concepts, by head share, that each one is in; "" where it is dead or unknown."""
     known = alive & np.isfinite(head_share)
     out = np.full(len(head_share), "", dtype=object)
     if known.any():

@@ -1,7 +1,7 @@
 """Pieces that several pages draw: headers, cards, figures, strips of metrics."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import streamlit as st
 
@@ -40,9 +40,15 @@ def show_section(title: str, note: str = "") -> None:
     st.html(f"<h2 class='sl-section'>{for_html(title)}{small}</h2>")
 
 
-def show_note(text: str) -> None:
+def show_title(title: str, note: str = "") -> None:
+    """Draw the heading of a card."""
+    small = f"<small>{for_html(note, 200)}</small>" if note else ""
+    st.html(f"<h3 class='sl-cardtitle'>{for_html(title)}{small}</h3>")
+
+
+def show_note(text: str, width: Literal["stretch", "content"] = "stretch") -> None:
     """Draw a quiet sentence."""
-    st.html(f"<p class='sl-note'>{for_html(text, 400)}</p>")
+    st.html(f"<p class='sl-note'>{for_html(text, 400)}</p>", width=width)
 
 
 def show_card(title: str, text: str, command: str = "") -> None:
@@ -53,7 +59,7 @@ def show_card(title: str, text: str, command: str = "") -> None:
 
 def show_metrics(metrics: Sequence[Metric]) -> None:
     """Draw metrics side by side, of one height; they wrap where the page is narrow."""
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, gap="small", key=f"strip-{metrics[0].term}"):
         for metric in metrics:
             term = TERMS[metric.term]
             st.metric(

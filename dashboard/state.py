@@ -1,7 +1,7 @@
 """What identifies a view: the only place that reads or writes the address bar and the session.
 
-The run and the viewer are chosen in the side bar, whose widgets Streamlit itself binds to `run=` and `viewer=`. The rest
-is read and written here: `neuron=17`, `edit=17:add:2.0` (may repeat) and the filters of the list of concepts.
+The run and the viewer are chosen in the side bar, whose widgets Streamlit itself binds to `run=` and `viewer=`. The
+rest is read and written here: `neuron=17`, `edit=17:add:2.0` (may repeat) and the filters of the list of concepts.
 A value that cannot be is a `UserError` with the way on, never a silent default.
 """
 

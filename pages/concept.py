@@ -20,7 +20,16 @@ from dashboard.charts import (
 )
 from dashboard.listing import around, select
 from dashboard.navigation import concept_link, go, steer_edit
-from dashboard.panels import Metric, show_card, show_figure, show_header, show_metrics, show_note, show_section
+from dashboard.panels import (
+    Metric,
+    show_card,
+    show_figure,
+    show_header,
+    show_metrics,
+    show_note,
+    show_section,
+    show_title,
+)
 from dashboard.sidebar import current_run
 
 N_ITEMS, N_PUSHED, N_CONCEPTS, N_NEAREST, N_VIEWERS = 20, 8, 5, 6, 10
@@ -43,15 +52,17 @@ def run() -> None:
         return
     show_strip(shown, facts)
     left, right = st.columns([3, 2])
-    with left:
-        with st.container(border=True, height="stretch"):
-            show_section("What makes it fire", f"top {N_ITEMS} items, each seen alone")
-            top = table.top_items[j, :N_ITEMS]
-            st.html(items_table(items_of(shown, top, table.top_item_acts[j, :N_ITEMS]), "Activation"))
+    with left, st.container(border=True, height="stretch"):
+        show_examples(shown, j)
     with right:
         show_figure(purity_figure(purity_rows(shown, j)))
         show_figure(popularity(shown, facts))
-        show_figure(fires(shown, j))
+    left, right = st.columns(2)
+    edges = table.histogram_edges[j]
+    with left:
+        show_figure(activation_figure(table.user_histogram[j], edges, shown.dataset.n_users, "viewers"))
+    with right:
+        show_figure(activation_figure(table.item_histogram[j], edges, shown.dataset.n_items, "items"))
     show_pushes(shown, j)
     left, right = st.columns([3, 2])
     with left, st.container(border=True, height="stretch"):
@@ -68,7 +79,7 @@ def show_head(shown: Run, facts: Any) -> None:
     label = facts["label"] if facts["alive"] else "A dead neuron"
     chips = [(f"#{j}", True), (f"label: {facts['label_source']}" if facts["alive"] else "no label", False)]
     if place is not None:
-        chips.append((f"{place + 1} in the list of concepts", False))
+        chips.append((f"no. {place + 1} in the list", False))
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         show_header(label, "What makes this concept fire, for whom, and what does moving it do?", chips)
         with st.container(horizontal=True, width="content", gap="small"):
@@ -86,18 +97,30 @@ def show_head(shown: Run, facts: Any) -> None:
 
 def show_strip(shown: Run, facts: Any) -> None:
     """Draw the six numbers of a concept."""
-    data = shown.dataset
+    n_users, n_items = shown.dataset.n_users, shown.dataset.n_items
     n = min(int(facts["n_items_firing"]), 20)
+    match = f"{facts['best_concept']} · n = {n}" if facts["best_concept"] else f"n = {n}"
     show_metrics(
         [
-            Metric("fires_viewers", percent(facts["density_users"], 1), f"{facts['n_users_firing']:,} of {data.n_users:,}"),
-            Metric("fires_items", percent(facts["density_items"], 1), f"{facts['n_items_firing']:,} of {data.n_items:,}"),
+            Metric("fires_viewers", percent(facts["density_users"], 1), f"{facts['n_users_firing']:,} of {n_users:,}"),
+            Metric("fires_items", percent(facts["density_items"], 1), f"{facts['n_items_firing']:,} of {n_items:,}"),
             Metric("max_activation", number(facts["max_activation"]), f"strong: {number(facts['strong_activation'])}"),
             Metric("head_share", percent(facts["head_share"]), f"catalogue: {percent(share_of_items(shown)[0], 1)}"),
-            Metric("purity", percent(facts["purity_at_20"]), f"{facts['best_concept']} · n = {n}", "Purity@20"),
+            Metric("purity", percent(facts["purity_at_20"]), match, "Purity@20"),
             Metric("lift", f"{number(facts['lift'], 1)} ×", f"base rate {percent(facts['base_rate'], 1)}"),
         ]
     )  # fmt: skip
+
+
+def show_examples(shown: Run, j: int) -> None:
+    """Draw the items that make it fire most."""
+    table = shown.table
+    show_title("What makes it fire", f"top {N_ITEMS} items, each seen alone")
+    items = items_of(shown, table.top_items[j, :N_ITEMS], table.top_item_acts[j, :N_ITEMS])
+    if items:
+        st.html(items_table(items, "Activation"))
+    else:
+        show_note("No single item makes it fire: it needs a history of several.")
 
 
 def items_of(shown: Run, items: np.ndarray, values: np.ndarray) -> list[Item]:
@@ -119,10 +142,14 @@ def purity_rows(shown: Run, j: int) -> list[PurityRow]:
     base = table.concepts["base_rate"].to_numpy()
     best = table.concepts["name"] == table.frame["best_concept"].iloc[j]
     order = np.lexsort((-(at_20 / np.maximum(base, 1e-9)), -at_20, ~best.to_numpy()))[:N_CONCEPTS]
-    names = table.concepts["name"]
+    known = table.concepts
     return [
-        PurityRow(str(names.iloc[c]), tuple(float(p) for p in table.purity[:, c, j]), float(base[c])) for c in order
-    ]
+        PurityRow(
+            str(known["name"].iloc[c]), str(known["kind"].iloc[c]),
+            tuple(float(p) for p in table.purity[:, c, j]), float(base[c]),
+        )
+        for c in order
+    ]  # fmt: skip
 
 
 def share_of_items(shown: Run) -> np.ndarray:
@@ -145,12 +172,6 @@ def popularity(shown: Run, facts: Any) -> Any:
     )
 
 
-def fires(shown: Run, j: int) -> Any:
-    """Give the histogram of its activations."""
-    table = shown.table
-    return activation_figure(table.user_histogram[j], table.histogram_edges[j], shown.dataset.n_users, "viewers")
-
-
 def show_pushes(shown: Run, j: int) -> None:
     """Draw which items rise and which fall with this concept."""
     scorer = shown.recommender.linear
@@ -168,7 +189,7 @@ def show_pushes(shown: Run, j: int) -> None:
         strict=True,
     ):
         with column, st.container(border=True, height="stretch"):
-            show_section(title)
+            show_title(title)
             st.html(items_table(items_of(shown, chosen, effect[chosen]), "Change of score", kind))
 
 
@@ -176,7 +197,7 @@ def show_viewers(shown: Run, j: int) -> None:
     """Draw the viewers in whom it is strongest."""
     data, table = shown.dataset, shown.table
     kind = "simulated viewers" if data.simulated else "viewers"
-    show_section("Who it fires for most", f"top {N_VIEWERS} {kind}")
+    show_title("Who it fires for most", f"top {N_VIEWERS} {kind}")
     titles, rows = data.item_table["title"], []
     for user, act in zip(table.top_users[j, :N_VIEWERS], table.top_user_acts[j, :N_VIEWERS], strict=True):
         if user >= 0:
@@ -184,7 +205,7 @@ def show_viewers(shown: Run, j: int) -> None:
             last = ", ".join(str(titles.iloc[i]) for i in history[-3:])
             rows.append([data.users.ids[user], number(float(act)), f"{len(history):,}", last])
     if rows:
-        st.html(table_html(["Viewer", "Activation", "History", "Last titles"], rows, numeric=(1, 2)))
+        st.html(table_html(["Viewer", "Activation", "History", "Last titles"], rows, numeric=(1, 2), keep=(0,)))
     else:
         show_note("It fires for no viewer, only for items seen alone.")
 
@@ -192,12 +213,13 @@ def show_viewers(shown: Run, j: int) -> None:
 def show_nearest(shown: Run, j: int) -> None:
     """Draw links to the concepts that push in the most similar direction."""
     table = shown.table
-    show_section("Nearest concepts", "cosine of what they add to a viewer")
-    for near, cosine in zip(table.neighbours[j, :N_NEAREST], table.neighbour_cosine[j, :N_NEAREST], strict=True):
-        if near >= 0:
-            with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-                concept_link(int(near), str(table.frame["label"].iloc[near]))
-                show_note(number(float(cosine)))
+    show_title("Nearest concepts", "cosine of what they add to a viewer")
+    with st.container(key="nearest", gap="xsmall"):
+        for near, cosine in zip(table.neighbours[j, :N_NEAREST], table.neighbour_cosine[j, :N_NEAREST], strict=True):
+            if near >= 0:
+                with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+                    concept_link(int(near), str(table.frame["label"].iloc[near]))
+                    show_note(number(float(cosine)), width="content")
 
 
 if __name__ == "__main__":

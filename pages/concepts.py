@@ -27,13 +27,13 @@ def run() -> None:
     chosen = show_filters(len(concepts) - alive)
     found = select(concepts, chosen)
     download.download_button(
-        "Download as CSV", to_csv(found), f"concepts-{shown.id}.csv", "text/csv", icon=":material/download:", on_click="ignore",
-        disabled=found.empty,
+        "Download as CSV", to_csv(found), f"concepts-{shown.id}.csv", "text/csv", icon=":material/download:",
+        on_click="ignore", disabled=found.empty,
     )  # fmt: skip
     if found.empty:
         show_nothing(concepts, chosen)
         return
-    show_note(f"{len(found):,} of {len(concepts):,} concepts, the most evidence first. Select a row to open it.")
+    show_note(f"{len(found):,} of {len(concepts):,} concepts, the most evidence first. Select one to open it.")
     selected = show_table(found)
     if selected is not None:
         go("concept", neuron=str(selected))
@@ -45,8 +45,8 @@ def show_filters(n_dead: int) -> state.Filters:
     state.seed_filters()
     with st.container(border=True):
         st.text_input(
-            "Search", key=state.SEARCH, bind="query-params", placeholder="A title, a label or #17", icon=":material/search:",
-            type="search", max_chars=80,
+            "Search", key=state.SEARCH, bind="query-params", placeholder="A title, a label or #17", type="search",
+            icon=":material/search:", max_chars=80,
         )  # fmt: skip
         with st.container(horizontal=True, gap="medium"):
             st.pills("About", state.KINDS, selection_mode="multi", key=state.KIND, bind="query-params")
@@ -109,7 +109,7 @@ def show_table(found: pd.DataFrame) -> int | None:
         hide_index=True,
         height=min(38 + 35 * len(view), 528),
         on_select="rerun",
-        selection_mode="single-row",
+        selection_mode=["single-row", "single-cell"],
         key="concepts-table",
         column_config={
             "#": config.NumberColumn(width=55, format="%d"),
@@ -130,7 +130,7 @@ def show_table(found: pd.DataFrame) -> int | None:
             "Top items": config.TextColumn(width="large"),
         },
     )
-    rows = event.selection.rows
+    rows = event.selection.rows or [row for row, _ in event.selection.cells]
     return int(view["#"].iloc[rows[0]]) if rows else None
 
 

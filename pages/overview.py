@@ -9,7 +9,7 @@ import streamlit as st
 from core.errors import MissingStageError
 from core.pipeline import Run
 from dashboard import cache
-from dashboard.charts import number, percent, table_html
+from dashboard.charts import DASH, match_phrase, number, percent, table_html
 from dashboard.escape import for_html, for_markdown
 from dashboard.navigation import go, steer_edit
 from dashboard.panels import Metric, show_card, show_header, show_metrics, show_note, show_section
@@ -70,30 +70,44 @@ def show_funnel(shown: Run, report: dict[str, Any]) -> None:
     frame = shown.table.frame
     pure = int((frame["purity_at_20"] >= 0.8).sum())
     steps = [
-        ("Dataset", data["name"], f"{data['n_users']:,} viewers · {data['n_items']:,} items · {data['n_interactions']:,} interactions"),
-        ("Recommender", model["name"].upper(), f"{model['d_in']} numbers a viewer · recall@20 {number(model['recall_at_20'], 3)}"),
-        ("Sparse autoencoder", sae["preset"], f"{sae['d_sae']:,} neurons · {number(sae['l0'], 0)} active a viewer"),
+        (
+            "Dataset", data["name"],
+            f"{data['n_users']:,} viewers · {data['n_items']:,} items · {data['n_interactions']:,} interactions",
+        ),
+        (
+            "Recommender", model["name"].upper(),
+            f"{model['d_in']} numbers a viewer · recall@20 {number(_value(model, 'recall_at_20'), 3)}",
+        ),
+        (
+            "Sparse autoencoder", sae["preset"],
+            f"{sae['d_sae']:,} neurons · {number(_value(sae, 'l0'), 0)} active in a viewer",
+        ),
         ("Concepts", f"{int(frame['alive'].sum()):,} alive", f"{pure:,} with a purity of 80 % or more in their top 20"),
     ]  # fmt: skip
-    st.html(
-        "<ol class='sl-funnel'>"
-        + "".join(
-            f"<li><div class='sl-card'><p class='stage'>{stage}</p><p class='big'>{for_html(name, 40)}</p><p>{for_html(text)}</p></div></li>"
-            for stage, name, text in steps
-        )
-        + "</ol>"
+    cards = (
+        f"<div><div class='sl-card'><p class='stage'>{stage}</p><p class='big'>{for_html(name, 40)}</p>"
+        f"<p>{for_html(text)}</p></div></div>"
+        for stage, name, text in steps
     )
+    st.html(f"<div class='sl-funnel'>{''.join(cards)}</div>")
 
 
 def show_measures(report: dict[str, Any]) -> None:
     """Draw the four numbers that say how good the lens is."""
     sae, neurons = report["sae"], report["neurons"]
-    baseline = _value(neurons["baselines"]["random_directions"], "20")
+    random, raw = (_value(neurons["baselines"][name], "20") for name in ("random_directions", "raw_dimensions"))
+    low, high = interval(sae, "ndcg")
+    kept = f"95 %: {percent(1 - high)} to {percent(1 - low)}" if np.isfinite(low) else "no interval"
+    judged = "catalogue genres" if neurons.get("concepts") == "genres" else "concepts of the papers"
     show_metrics(
         [
-            Metric("fidelity", percent(1 - _value(sae, "ndcg_loss"), 1), f"n = {sae['n_unseen_viewers']:,} unseen viewers"),
+            Metric("fidelity", percent(1 - _value(sae, "ndcg_loss"), 1), f"{kept}, n = {sae['n_unseen_viewers']:,}"),
             Metric("overlap", number(_value(sae, "rbo_at_30")), "1 is identical"),
-            Metric("purity", percent(_value(neurons["paper_purity"], "20")), f"random directions: {percent(baseline)}", "Purity@20"),
+            Metric(
+                "purity", percent(_value(neurons["paper_purity"], "20")),
+                f"random {percent(random)}, raw {percent(raw)}",
+                f"Purity@20, {neurons.get('n_concepts', 0)} {judged}",
+            ),
             Metric("alive", f"{sae['alive']:,} of {sae['d_sae']:,}", f"{percent(_value(sae, 'dead_share'), 1)} dead"),
         ]
     )  # fmt: skip
@@ -106,13 +120,14 @@ def show_best(shown: Run) -> None:
     best = concepts[concepts["alive"]].drop_duplicates("best_concept").head(N_BEST)
     for start in range(0, len(best), 3):
         for column, (_, row) in zip(st.columns(3), best.iloc[start : start + 3].iterrows(), strict=False):
-            with column, st.container(border=True, height="stretch"):
+            with column, st.container(border=True, height="stretch", vertical_alignment="distribute"):
                 titles = shown.dataset.item_table["title"]
                 films = [str(titles.iloc[i]) for i in shown.table.top_items[row["neuron"], :3] if i >= 0]
+                match = match_phrase(row["best_concept"], row["best_kind"])
+                phrase = f"{percent(row['purity_at_20'])} of its top 20 {match}"
                 st.html(
                     f"<h3 class='sl-cardtitle'>{for_html(row['label'], 60)}</h3>"
-                    f"<p class='sl-note'>{percent(row['purity_at_20'])} of its top 20 are {for_html(row['best_concept'], 40)}, "
-                    f"{number(row['lift'], 1)} × the base rate</p>"
+                    f"<p class='sl-note'>{for_html(phrase)}, {number(row['lift'], 1)} × the base rate</p>"
                     f"<ul class='sl-films'>{''.join(f'<li>{for_html(t, 70)}</li>' for t in films)}</ul>"
                 )
                 with st.container(horizontal=True, gap="small"):
@@ -128,15 +143,15 @@ def show_cost(report: dict[str, Any]) -> None:
     show_section("What the lens itself costs", "before anything is steered")
     rows = []
     for name, title in (("recall", "Recall@20"), ("ndcg", "nDCG@20")):
-        low, high = sae.get(f"{name}_loss_interval") or (math.nan, math.nan)
+        low, high = interval(sae, name)
         change = -_value(sae, f"{name}_loss")
         rows.append(
             [
                 title,
                 number(_value(sae, f"{name}_at_20_original"), 4),
                 number(_value(sae, f"{name}_at_20"), 4),
-                f"{change * 100:+.1f} %" if np.isfinite(change) else "–",
-                f"{-high * 100:+.1f} to {-low * 100:+.1f} %" if np.isfinite(low) else "–",
+                f"{change * 100:+.1f} %" if np.isfinite(change) else DASH,
+                f"{-high * 100:+.1f} to {-low * 100:+.1f} %" if np.isfinite(low) else DASH,
             ]
         )
     columns = ["Measure", "Recommender's own list", "Through the lens", "Changes by", "95 % interval"]
@@ -144,7 +159,8 @@ def show_cost(report: dict[str, Any]) -> None:
         st.html(table_html(columns, rows, numeric=range(1, 5)))
         show_note(
             f"Offline, logged data: held-out titles of {sae['n_unseen_viewers']:,} viewers that the SAE never saw, "
-            f"seed {report['split']['seed']}, paired bootstrap. Steering keeps what the SAE cannot explain: without edits the list is the recommender's own."
+            f"seed {report['split']['seed']}, paired bootstrap. Steering keeps what the SAE cannot explain: without "
+            "edits the list is the recommender's own."
         )
 
 
@@ -152,21 +168,31 @@ def show_next() -> None:
     """Draw the ways on."""
     show_section("Where to go on")
     ways = [
-        ("concepts", "Browse the concepts", "Search and filter what the neurons stand for, and take the list with you as CSV."),
-        ("concept", "Look at one concept", "What makes it fire, for whom, what it pushes up and down, and how pure it is."),
+        (
+            "concepts",
+            "Browse the concepts",
+            "Search and filter what the neurons stand for; take the list along as CSV.",
+        ),
+        ("concept", "Look at one concept", "What makes it fire, for whom, what it pushes up and down, how pure it is."),
         ("steer", "Steer a viewer", "Promote and suppress concepts and watch the list change, move by move."),
-    ]  # fmt: skip
+    ]
     for column, (page, title, text) in zip(st.columns(3), ways, strict=True):
-        with column, st.container(border=True, height="stretch"):
+        with column, st.container(border=True, height="stretch", vertical_alignment="distribute"):
             st.html(f"<h3 class='sl-cardtitle'>{title}</h3><p class='sl-note'>{text}</p>")
             if st.button(for_markdown(title), key=f"way-{page}", icon=":material/arrow_forward:"):
                 go(page)
 
 
+def interval(sae: dict[str, Any], name: str) -> tuple[float, float]:
+    """Give the ends of the 95 % interval of a loss, as shares; NaN where there is none."""
+    low, high = sae.get(f"{name}_loss_interval") or (math.nan, math.nan)
+    return (math.nan, math.nan) if low is None or high is None else (float(low), float(high))
+
+
 def _value(values: dict[str, Any], key: str) -> float:
     """Give a number of the report; NaN where it is missing or was not a number."""
     found = values.get(key)
-    return float("nan") if found is None else float(found)
+    return math.nan if found is None else float(found)
 
 
 if __name__ == "__main__":
