@@ -160,7 +160,7 @@ def _download_rest(url: str, path: Path, progress: Progress, stage: str) -> None
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT_S)
     except urllib.error.HTTPError as error:
-        if error.code != 416:  # the range starts at the end: all is there, or what is there is not of this file
+        if error.code != 416 or not have:  # 416: all is there already, or what is there is not of this file
             raise
         with error:
             total = (error.headers.get("Content-Range") or "").rpartition("/")[2]

@@ -18,11 +18,10 @@ def ml_1m(tmp_path: Path) -> Path:
     (folder / "ratings.dat").write_text(
         "2::10::3::978298413\n1::10::5::978300760\n1::7::3::978302109\n1::10::4::978300761\n"
     )
-    (folder / "movies.dat").write_bytes(
-        "7::Misérables, Les (1995)::Drama|Musical\n10::Mission: Impossible (1996)::Action\n11::Unseen (1990)::Drama\n".encode(
-            "latin-1"
-        )
+    films = (
+        "7::Misérables, Les (1995)::Drama|Musical\n10::Mission: Impossible (1996)::Action\n11::Unseen (1990)::Drama\n"
     )
+    (folder / "movies.dat").write_bytes(films.encode("latin-1"))
     (folder / "users.dat").write_text("1::F::1::10::48067\n2::M::56::16::70072\n")
     return folder
 
