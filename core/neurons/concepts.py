@@ -138,7 +138,7 @@ def purity(acts_items: np.ndarray, masks: Masks, n: int) -> np.ndarray:
 
 def purity_of(top: np.ndarray, masks: Masks, n: int) -> np.ndarray:
     """Give `purity` from the (d_sae, >= n) lists of `top_firing`."""
-    share = top_counts(top, masks, n) / np.float32(n)
+    share = top_counts(top, masks, n).astype(np.float64) / n
     share[:, top[:, n - 1] < 0] = np.nan
     return share
 

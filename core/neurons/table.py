@@ -122,7 +122,7 @@ class NeuronTable:
         return cls(
             frame=frame,
             concepts=concepts,
-            purity=purities,
+            purity=purities.astype(np.float32),
             auc=aucs,
             top_items=top_items,
             top_item_acts=top_item_acts,
