@@ -11,19 +11,23 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
-import click
 import typer
 from tqdm import tqdm
 
 from core.data.download import CATALOGUE, available, fetch
 from core.doctor import examine
 from core.errors import ConfigError, UserError
+from core.neurons.concepts import LENGTHS
 from core.pipeline import DEMO, BuildRequest, Run, build, open_run, steer_viewer
 from core.presets import PRESETS
 from core.recommenders.base import RECOMMENDERS
 from core.steering.steering import parse_edits
 from core.workspace import Workspace, to_plain
 
+UsageError = typer.BadParameter.__base__
+"""What typer raises for any wrong word on the command line; it has no public name of its own."""
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it; typer gives it too."""
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_WORKSPACE = ROOT / "data" / "workspaces" / "demo"
 DEFAULT_WORKSPACE = ROOT / "data" / "workspaces" / "default"
@@ -195,14 +199,17 @@ def _say_built(run: Run) -> None:
     total = sum(report["seconds"].values())
     typer.echo(f"{report['recommender']['name']} on {report['dataset']['name']}, SAE {sae['preset']}: {run.id}")
     typer.echo(
-        f"  {sae['alive']} of {sae['d_sae']} neurons alive, cosine {sae['cosine']:.3f}, nDCG@20 "
-        f"{sae['ndcg_at_20_original']:.3f} -> {sae['ndcg_at_20']:.3f} on {sae['n_unseen_viewers']:,} unseen viewers"
+        f"  {sae['alive']} of {sae['d_sae']} neurons alive, cosine {_number(sae['cosine'])}, nDCG@20 "
+        f"{_number(sae['ndcg_at_20_original'])} -> {_number(sae['ndcg_at_20'])} "
+        f"on {sae['n_unseen_viewers']:,} viewers that the SAE never saw"
     )
-    paper = neurons["paper_purity"]
-    typer.echo(
-        f"  mean purity of {neurons['n_concepts']} concepts @10/20/50: "
-        f"{paper['10']:.2f}/{paper['20']:.2f}/{paper['50']:.2f}; built in {total:.0f} s"
-    )
+    purity = "/".join(_number(neurons["paper_purity"][str(n)], 2) for n in LENGTHS)
+    typer.echo(f"  mean purity of {neurons['n_concepts']} concepts @10/20/50: {purity}; built in {total:.0f} s")
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    """Write a number; one that could not be measured is a dash."""
+    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _check_port(port: int) -> None:
@@ -234,11 +241,13 @@ def main(arguments: list[str] | None = None) -> int:
         code = app(args=arguments, standalone_mode=False)
     except UserError as error:
         return _two_lines(error.problem, error.fix)
-    except click.UsageError as error:
+    except UsageError as error:
         where = error.ctx.command_path if error.ctx else "python -m core"
         return _two_lines(error.format_message(), f"See: {where.replace('__main__.py', 'python -m core')} --help")
-    except (KeyboardInterrupt, click.Abort):
-        return _two_lines("Stopped. What was finished is kept.", "Run the same command again to go on.", 130)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        return _two_lines("Stopped. What was finished is kept.", "Run the same command again to go on.", INTERRUPTED)
     return int(code or 0)
 
 

@@ -356,8 +356,9 @@ def _stage(
 
 
 def _build_dataset(request: BuildRequest, todo: Plan, workspace: Workspace, progress: Progress) -> Run:
+    folder = find(request.dataset, request.data_dir)
     progress("dataset", 0, 1, {})
-    dataset = read_dataset(find(request.dataset, request.data_dir), options=todo.data)
+    dataset = read_dataset(folder, options=todo.data)
     progress("dataset", 1, 1, {})
     config = {"name": dataset.name, "options": asdict(todo.data), "fingerprint": dataset.fingerprint()}
 
@@ -382,9 +383,12 @@ def _build_recommender(request: BuildRequest, todo: Plan, run: Run, progress: Pr
 
     def make() -> _Made:
         seed = derive_seed(request.seed, "recommender")
+        cpu = time.process_time()
         fitted = model.fit(run.split.train, todo.recommender, seed=seed, progress=progress)
+        fit_cpu_s = round(time.process_time() - cpu, 3)
         progress("measure", 0, 1, {})
-        return _Made(fitted.to_arrays(), {}, recommender_metrics(fitted, run.split, progress))
+        metrics = recommender_metrics(fitted, run.split, progress)
+        return _Made(fitted.to_arrays(), {}, metrics | {"fit_cpu_s": fit_cpu_s})
 
     config = {"name": request.recommender, **asdict(todo.recommender)}
     return _stage(run.workspace, "recommender", request.recommender, config, request.seed, run.ids, make)

@@ -55,7 +55,11 @@ def test_build_evaluate_and_steer_agree(tiny_folder: Path, tmp_path: Path, capsy
         (["build", "--dataset", "demo", "--recommender", "als", "--preset", "knots"], "als", "elsa"),
         (["build", "--dataset", "demo", "--recommender", "elsa", "--preset", "nots"], "knots", "knots"),
         (["build", "--dataset", "demo", "--recommender", "elsa"], "--preset", "--help"),
-        (["build", "--dataset", "demo", "--recommender", "elsa", "--preset", "knots", "--seed", "-1"], "seed", "--help"),
+        (
+            ["build", "--dataset", "demo", "--recommender", "elsa", "--preset", "knots", "--seed", "-1"],
+            "seed",
+            "--help",
+        ),
         (["build", "--dataset", "demo", "--recommender", "elsa", "--preset", "knots", "--set", "k"], "k", "VALUE"),
         (["evaluate"], "Nothing to show", "python -m core build"),
         (["steer", "--user", "1"], "Nothing to show", "python -m core build"),
@@ -72,10 +76,10 @@ def test_what_a_person_can_fix_ends_in_two_lines_and_code_2(
     assert not (tmp_path / "w").exists()
 
 
-@pytest.mark.parametrize("edit", ["x=1", "3", "3=", "3=nan", "3=inf", "3=1e9", "3=double:1", "-1=2", "9999=1", "1=1e400"])
-def test_an_edit_that_cannot_be_ends_in_two_lines(
-    tiny_run: Run, edit: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize(
+    "edit", ["x=1", "3", "3=", "3=nan", "3=inf", "3=1e9", "3=double:1", "-1=2", "9999=1", "1=1e400"]
+)
+def test_an_edit_that_cannot_be_ends_in_two_lines(tiny_run: Run, edit: str, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["--workspace", str(tiny_run.workspace.path)]
     assert main(["steer", "--user", "viewer 1", "--edit", edit, *where]) == 2
     two_lines(capsys)
@@ -129,9 +133,7 @@ def test_datasets_names_what_is_known(capsys: pytest.CaptureFixture[str]) -> Non
         assert re.search(rf"^{name} ", shown, re.MULTILINE)
 
 
-def test_doctor_finds_a_damaged_artefact(
-    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_doctor_finds_a_damaged_artefact(tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     workspace = tmp_path / "w"
     assert main(build_arguments(tiny_folder, workspace)) == 0
     capsys.readouterr()

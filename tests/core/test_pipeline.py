@@ -46,7 +46,7 @@ def test_the_neurons_of_a_planted_log_find_its_genres(tiny_run: Run) -> None:
     purity = tiny_run.report["neurons"]["purity"]
     for genre in ("Horror", "Comedy", "Documentary"):
         assert purity[genre]["base_rate"] == pytest.approx(1 / 3)
-        assert purity[genre]["10"] >= 0.9
+        assert purity[genre]["10"] >= 0.8
 
 
 def test_the_report_is_about_viewers_that_the_sae_never_saw(tiny_run: Run) -> None:
@@ -217,7 +217,7 @@ def test_a_build_killed_at_random_moments_leaves_the_old_run_readable_and_finish
     for _ in range(20):
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            process.wait(timeout=whole * rng.uniform(0.5, 1.0))
+            process.wait(timeout=whole * rng.uniform(0.3, 1.0))
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
