@@ -279,7 +279,7 @@ def _pack(key: str, given: SteerInput) -> tuple[str, bytes]:
 
 def _value(raw: Any, neuron: SteerNeuron) -> float:
     limit = LIMIT * neuron.unit
-    if isinstance(raw, bool) or not isinstance(raw, int | float) or math.isnan(raw):
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or (isinstance(raw, float) and math.isnan(raw)):
         raise _refused(f"the value of neuron {neuron.neuron} is a {type(raw).__name__}, expected a number")
     if abs(raw) > limit * (1 + 1e-9):  # also infinity, and whole numbers that no float can hold
         raise _refused(f"the value of neuron {neuron.neuron} is beyond ±{limit:g}")

@@ -212,7 +212,7 @@ function makeElement(parent) {
       setText(facts.target.label, `${model.targetName} in the list`);
       setText(facts.target.value, `${count(original)} → ${count(steered)} of ${total}`);
     }
-    setText(caption, still ? `Sliders at zero: the original list, ${kept} of ${total} the same.` : "What is seen already is never listed. Open a title to see what moved it.");
+    setText(caption, still ? `Sliders at zero: the original list, ${kept} of ${total} the same.` : "Open a title to see what moved it.");
     const names = gone.map((item) => model.items.titles[item]);
     const key = gone.join();
     if (departed.key !== key) {
