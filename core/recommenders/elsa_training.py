@@ -62,7 +62,7 @@ def train_elsa(x: sparse.csr_matrix, config: ELSAConfig, *, seed: int, progress:
         progress: Called after each epoch; an exception from it ends the training.
 
     Raises:
-        TrainingError: The loss is not a number any more.
+        TrainingError: The vectors are not finite any more.
     """
     x = x[np.diff(x.indptr) > 0]
     n_viewers, n_items = x.shape
@@ -86,9 +86,10 @@ def train_elsa(x: sparse.csr_matrix, config: ELSAConfig, *, seed: int, progress:
                 schedule.step()
                 losses.append(loss.item())
             mean = float(np.mean(losses))
-            if not np.isfinite(mean):
+            # A length beyond all numbers would be "normalised" to zero without a word.
+            if not torch.isfinite(W.detach().norm(dim=1)).all():
                 raise TrainingError(
-                    f"The loss of ELSA is {mean} after epoch {epoch + 1} of {epochs}.",
+                    f"The vectors of ELSA are not finite after epoch {epoch + 1} of {epochs}, the loss is {mean:g}.",
                     f"Set recommender.learning_rate below {config.learning_rate:g}.",
                 )
             progress("recommender", epoch + 1, epochs, {"loss": mean})

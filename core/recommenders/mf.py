@@ -70,8 +70,8 @@ class MFConfig:
         for name in ("n_negatives", "regularisation"):
             value = getattr(self, name)
             check(
-                value > 0,
-                f"recommender.{name} is {value}, expected more than 0.",
+                1e-4 <= value <= 1e4,
+                f"recommender.{name} is {value:g}, expected 0.0001 to 10,000.",
                 f"Set recommender.{name} to about 1.",
             )
 
