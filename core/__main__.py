@@ -24,7 +24,7 @@ from core.recommenders.base import RECOMMENDERS
 from core.steering.steering import parse_edits
 from core.workspace import Workspace, to_plain
 
-UsageError = typer.BadParameter.__base__
+UsageError: type[Exception] = typer.BadParameter.mro()[1]
 """What typer raises for any wrong word on the command line; it has no public name of its own."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it; typer gives it too."""
@@ -242,13 +242,18 @@ def main(arguments: list[str] | None = None) -> int:
     except UserError as error:
         return _two_lines(error.problem, error.fix)
     except UsageError as error:
-        where = error.ctx.command_path if error.ctx else "python -m core"
-        return _two_lines(error.format_message(), f"See: {where.replace('__main__.py', 'python -m core')} --help")
+        return _two_lines(*_usage(error))
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:
         return _two_lines("Stopped. What was finished is kept.", "Run the same command again to go on.", INTERRUPTED)
     return int(code or 0)
+
+
+def _usage(error: Any) -> tuple[str, str]:
+    """Give the two lines for a wrong word on the command line."""
+    where = error.ctx.command_path if error.ctx else "python -m core"
+    return error.format_message(), f"See: {where.replace('__main__.py', 'python -m core')} --help"
 
 
 def _two_lines(problem: str, fix: str, code: int = 2) -> int:

@@ -144,7 +144,7 @@ class Run:
         config = {k: v for k, v in meta.config.items() if k != "name"}
         model: Any = recommender_class(meta.config["name"])
         arrays = self.workspace.arrays("recommender", meta.id)
-        return model.from_arrays(from_dict(model.Config, config, "recommender."), arrays)  # type: ignore[no-any-return]
+        return model.from_arrays(from_dict(model.Config, config, "recommender."), arrays)
 
     @cached_property
     def sae(self) -> SAE:
@@ -304,7 +304,7 @@ def steer_viewer(run: Run, user_id: str, steering: Steering, n: int) -> dict[str
     rows = []
     for position, item in enumerate((i for i in steered if i >= 0), start=1):
         before = np.flatnonzero(original == item)
-        change = {"rank_before": int(before[0]) + 1 if before.size else None}
+        change: dict[str, Any] = {"rank_before": int(before[0]) + 1 if before.size else None}
         if parts is not None:
             change["contributions"] = {
                 str(j): float(v) for j, v in zip(parts.neurons, parts.by_neuron[:, item], strict=True)

@@ -85,7 +85,7 @@ def sae_metrics(sae: SAE, model: Recommender, split: Split, seed: int, progress:
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
     acts = sae.encode(embeddings)
     awake = alive(sae.encode(model.probe_items())) | alive(sae.encode(model.embed(split.history.histories())))
-    losses = {}
+    losses: dict[str, Any] = {}
     for name in ("recall", "ndcg"):
         if len(users):
             change, low, high = paired_interval(

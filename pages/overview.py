@@ -106,7 +106,7 @@ def show_measures(report: dict[str, Any]) -> None:
             Metric(
                 "purity", percent(_value(neurons["paper_purity"], "20")),
                 f"random {percent(random)}, raw {percent(raw)}",
-                f"Purity@20, {neurons.get('n_concepts', 0)} {judged}",
+                f"Purity@20, {neurons.get('n_concepts', 0)} concepts",
             ),
             Metric("alive", f"{sae['alive']:,} of {sae['d_sae']:,}", f"{percent(_value(sae, 'dead_share'), 1)} dead"),
         ]

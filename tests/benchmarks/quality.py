@@ -53,7 +53,7 @@ class Knob(NamedTuple):
 
 
 def horror_knob(run: Run, n: int = 20) -> Knob:
-    """Find by bisection the strength at which the purest horror neuron adds four horror films to unseen viewers' lists."""
+    """Find by bisection the strength at which the purest horror neuron adds four films to unseen viewers' lists."""
     neuron = run.report["neurons"]["purity"]["Horror"]["neuron"]
     unit = float(run.table.frame["strong_activation"].iloc[neuron])
     horror = np.array(["Horror" in genres for genres in run.dataset.item_table["genres"]])

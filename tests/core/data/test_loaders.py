@@ -1,16 +1,21 @@
 """Generic folders: what is read, what is filtered, and the two lines that a broken file ends in."""
 
 from pathlib import Path
+from random import Random
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from core.configs import from_dict
 from core.data.assemble import TITLE_LIMIT
 from core.data.loaders import DataConfig, has_layout, read_dataset
 from core.errors import ConfigError, DataError
-from tests.core.data.conftest import Write
+from tests.core.data.conftest import ITEMS, Write
+
+Factory = pytest.TempPathFactory
 
 
 def histories(path: Path, **options: object) -> dict[str, list[str]]:
@@ -242,3 +247,34 @@ def test_a_layout_is_known_by_its_files(write: Write, tmp_path: Path) -> None:
 def test_options_that_cannot_be_are_refused(values: dict) -> None:
     with pytest.raises(ConfigError):
         from_dict(DataConfig, values)
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_the_lines_does_not_matter_where_there_are_times(
+    tmp_path_factory: Factory, random: Random
+) -> None:
+    lines = [f"{u},{i},{u * 7 + n}" for u in range(6) for n, i in enumerate("abc"[: 1 + u % 3])]
+    folders = []
+    for order in (lines, random.sample(lines, len(lines))):
+        folder = tmp_path_factory.mktemp("order") / "shop"
+        folder.mkdir()
+        (folder / "interactions.csv").write_text("user_id,item_id,timestamp\n" + "\n".join(order))
+        (folder / "items.csv").write_text(ITEMS)
+        folders.append(folder)
+    assert read_dataset(folders[0]).fingerprint() == read_dataset(folders[1]).fingerprint()
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from("abc")), min_size=8), st.integers(0, 4))
+def test_in_a_core_every_minimum_holds(tmp_path_factory: Factory, rows: list[tuple[int, str]], k: int) -> None:
+    folder = tmp_path_factory.mktemp("core")
+    (folder / "interactions.csv").write_text("user_id,item_id\n" + "\n".join(f"{u},{i}" for u, i in rows))
+    (folder / "items.csv").write_text(ITEMS)
+    try:
+        dataset = read_dataset(folder, options=DataConfig(k_core=k))
+    except DataError:
+        return
+    assert np.diff(dataset.indptr).min() >= max(k, 1)
+    assert dataset.item_counts.min() >= max(k, 1)
+    assert dataset.n_interactions <= len(set(rows))
+    if k <= 1:
+        assert dataset.n_interactions == len(set(rows))

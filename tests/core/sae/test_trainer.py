@@ -140,7 +140,7 @@ def test_history_dropout_trains_on_what_the_histories_become():
 
 
 def test_item_probes_are_learnt_beside_viewers():
-    items, item_directions = planted(n=500, n_directions=4, n_active=1, seed=9)
+    items, _ = planted(n=500, n_directions=4, n_active=1, seed=9)
     config = dataclasses.replace(SMALL, n_steps=300)
     without, _ = train(X, config, seed=0)
     beside, _ = train(X, config, seed=0, X_items=items)
