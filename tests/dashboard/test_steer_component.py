@@ -221,9 +221,10 @@ def test_the_fingerprint_changes_with_what_is_shown(change: dict[str, object]) -
 
 
 def test_long_titles_are_cut_and_broken_ones_survive() -> None:
-    packed = pack_items([("x" * 10_000, None, []), ("half \ud800", None, []), ("<b>", None, ["</script>"])])
-    titles = json.loads(packed.texts)["titles"]
-    assert len(titles[0]) == MAX_TEXT and titles[1] == "half ?" and titles[2] == "<b>"
+    raw = ["x" * 10_000, "half \ud800", "<b>", "two\nlines\x00", " ", "👩‍👧 שלום"]
+    titles = json.loads(pack_items([(title, None, []) for title in raw]).texts)["titles"]
+    assert len(titles[0]) == MAX_TEXT
+    assert titles[1:] == ["half ?", "<b>", "two lines", "(no title)", "👩‍👧 שלום"]
 
 
 @pytest.mark.parametrize(

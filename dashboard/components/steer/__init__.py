@@ -12,6 +12,7 @@ the other the sliders with their few settings. A page therefore passes the value
 import hashlib
 import json
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -30,6 +31,7 @@ MAX_NEURONS = 8
 MAX_TEXT = 300
 """Characters of a title, a label or a genre that are shown; the rest is cut."""
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _HERE = Path(__file__).parent
 _PARTS = ("dom.js", "engine.js", "sliders.js", "lists.js", "why.js", "element.js")
 _element = st.components.v2.component(
@@ -114,7 +116,7 @@ def pack_items(items: Sequence[tuple[str, int | None, Sequence[str]]]) -> Catalo
     """Pack (title, year, genres) of all items, in the order of the item index. Titles may hold anything."""
     vocabulary: dict[str, int] = {}
     texts = {
-        "titles": [title[:MAX_TEXT] for title, _, _ in items],
+        "titles": [_CONTROL.sub(" ", title[:MAX_TEXT]).strip() or "(no title)" for title, _, _ in items],
         "years": [year for _, year, _ in items],
         "genres": [[vocabulary.setdefault(g[:MAX_TEXT], len(vocabulary)) for g in genres] for _, _, genres in items],
         "vocabulary": list(vocabulary),

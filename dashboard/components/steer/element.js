@@ -35,6 +35,7 @@ function makeElement(parent) {
   let sendTimer = 0;
   let sentAt = -Infinity;
   let views = {};
+  let adopted = null; // the version whose start values were taken over
 
   const sliders = makeSliders({
     input(j, value) {
@@ -103,10 +104,11 @@ function makeElement(parent) {
     send();
   }
   function undo() {
-    if (past.length === 0) return;
-    future.push(settled);
+    const entered = snapshot() === settled; // otherwise only what is being typed is taken back
+    if (entered && past.length === 0) return;
+    if (entered) future.push(settled);
     lastRelease.j = -1;
-    restore(past.pop());
+    restore(entered ? past.pop() : settled);
   }
   function redo() {
     if (future.length === 0) return;
@@ -258,7 +260,6 @@ function makeElement(parent) {
     }
     ask();
   }
-  let adopted = null;
 
   function update(component) {
     channel = component;
