@@ -33,8 +33,8 @@ N_TASTES = {1: 0.3, 2: 0.45, 3: 0.25}
 """How many tastes a viewer has, and how often."""
 HISTORY = (55.0, 0.55, 15, 200)
 """Films watched: median, standard deviation of the logarithm, least, most."""
-POPULARITY_SPREAD = 1.0
-"""Standard deviation of the logarithm of the popularity of films."""
+POPULARITY_SPREAD = 1.2
+"""Standard deviation of the logarithm of the popularity of films, which stays within two of them."""
 FANS_SHARE = 0.12
 """Share of viewers who want what everybody watches: their liking is 2 in place of about 1."""
 DAYS = 730
@@ -72,7 +72,7 @@ def demo_log(folder: Path, seed: int = 0, n_users: int = 2400) -> RawLog:
     rng = generator(seed, "demo")
     tastes = _draw_tastes(rng, n_users, len(concepts))
     match = _match(tastes, np.array(list(concepts.values())))
-    popularity = POPULARITY_SPREAD * rng.standard_normal(len(items))  # of the logarithm
+    popularity = POPULARITY_SPREAD * np.clip(rng.standard_normal(len(items)), -2, 2)  # of the logarithm
     liking = np.where(rng.random(n_users) < FANS_SHARE, 2.0, rng.normal(0.9, 0.2, n_users))
     preference = liking[:, None] * popularity + STRENGTH * match
     median, spread, least, most = HISTORY

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from core.data.catalogue import CATALOGUE
 from core.data.dataset import Dataset
 from core.data.demo import DAYS, DEMO_FOLDER, MIN_ITEMS, demo_log, make_demo, planted_concepts
 from core.data.loaders import DataConfig, read_dataset
@@ -102,3 +103,9 @@ def test_another_catalogue_may_be_drawn_from(tmp_path: Path) -> None:
     log = demo_log(tmp_path, n_users=50)
     assert log.interactions["user_id"].nunique() == 50
     assert set(", ".join(log.users["tastes"]).split(", ")) == {"robots", "Western"}  # type: ignore[index]
+
+
+def test_the_catalogue_tells_the_size_of_the_demo(demo: Dataset) -> None:
+    known = CATALOGUE["demo"]
+    assert (known.n_users, known.n_items, known.n_interactions) == (demo.n_users, demo.n_items, demo.n_interactions)
+    assert demo.licence == known.licence
