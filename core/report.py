@@ -193,4 +193,7 @@ def _chunks(rows: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _mean(parts: list[np.ndarray]) -> float:
-    return float(np.nanmean(np.concatenate(parts))) if parts else float("nan")
+    """Give the mean over viewers who have a value; NaN where nobody has."""
+    values = np.concatenate(parts) if parts else np.empty(0)
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")

@@ -119,6 +119,8 @@ class Workspace:
             raise self._stale(folder, f"it has format {values['format']!r}, this program reads format {FORMAT}")
         if (values["stage"], values["id"]) != (stage, id_):
             raise self._stale(folder, f"{META} speaks of {values['stage']} {values['id']}")
+        if not _well_formed(values):
+            raise self._stale(folder, f"{META} holds values of another kind than expected")
         for name, facts in values["files"].items():
             file = folder / name
             size = file.stat().st_size if file.is_file() else None
@@ -293,6 +295,18 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return value
+
+
+def _well_formed(values: Mapping[str, Any]) -> bool:
+    """Say whether the values of a `meta.json` are of their kinds; file names never lead out of the artefact's folder."""
+    dicts = ("config", "parents", "metrics", "versions", "files")
+    if not all(isinstance(values[name], dict) for name in dicts) or not isinstance(values["created"], str):
+        return False
+    files = values["files"].items()
+    names = all(re.fullmatch(r"[A-Za-z0-9_-]+\.(parquet|safetensors)", name) for name, _ in files)
+    facts = all(isinstance(f, dict) and set(f) == {"bytes", "sha256"} for _, f in files)
+    parents = all(s in STAGES and isinstance(p, str) for s, p in values["parents"].items())
+    return names and facts and parents and isinstance(values["seconds"], int | float)
 
 
 def _versions() -> dict[str, str]:

@@ -107,13 +107,24 @@ def damage_foreign(folder: Path) -> None:
     (folder / META).write_text(json.dumps(values | {"stage": "neurons"}))
 
 
+def damage_kinds(folder: Path) -> None:
+    values = json.loads((folder / META).read_text())
+    (folder / META).write_text(json.dumps(values | {"parents": ["sae"]}))
+
+
+def damage_outside(folder: Path) -> None:
+    values = json.loads((folder / META).read_text())
+    files = {"../../../secret.parquet": {"bytes": 3, "sha256": ""}}
+    (folder / META).write_text(json.dumps(values | {"files": files}))
+
+
 def damage_list(folder: Path) -> None:
     (folder / META).write_text("[]")
 
 
 DAMAGES = [
     damage_truncate, damage_remove, damage_meta, damage_binary_meta, damage_version, damage_key, damage_foreign,
-    damage_list,
+    damage_kinds, damage_outside, damage_list,
 ]  # fmt: skip
 
 
