@@ -28,5 +28,4 @@ page = st.navigation(
 )
 with guard.boundary():
     sidebar.show_sidebar()
-with guard.boundary():
     page.run()

@@ -261,13 +261,13 @@ def items_table(items: Sequence[Item], value_name: str, kind: str = "") -> str:
     """
     largest = max((abs(i.value) for i in items), default=0.0) or 1.0
     head = (
-        "<th scope='col'>Title</th><th scope='col' class='num'>Year</th><th scope='col'>Genres</th>"
-        f"<th scope='col' colspan='2'>{for_html(value_name)}</th>"
+        "<th scope='col'>Title</th><th scope='col' class='num'>Year</th><th scope='col' class='wide'>Genres</th>"
+        f"<th scope='col' class='wide'></th><th scope='col' class='num'>{for_html(value_name)}</th>"
     )
     lines = (
         f"<tr><td>{for_html(i.title)}</td><td class='num quiet'>{for_html(i.year)}</td>"
-        f"<td class='quiet'>{for_html(', '.join(i.genres[:3]), 60)}</td>"
-        f"<td>{bar(abs(i.value) / largest, kind)}</td><td class='num'>{i.value:{'+' if kind else ''}.2f}</td></tr>"
+        f"<td class='quiet wide'>{for_html(', '.join(i.genres[:3]), 60)}</td>"
+        f"<td class='wide'>{bar(abs(i.value) / largest, kind)}</td><td class='num'>{i.value:{'+' if kind else ''}.2f}</td></tr>"
         for i in items
     )
     return _table(head, "".join(lines))

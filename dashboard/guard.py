@@ -16,6 +16,7 @@ import streamlit as st
 
 from core.errors import UserError
 from dashboard.escape import for_html
+from dashboard.navigation import path_of
 
 log = logging.getLogger("steerlens.dashboard")
 
@@ -29,6 +30,9 @@ def boundary() -> Iterator[None]:
         yield
     except UserError as error:
         st.html(problem_card(error))
+        with st.container(horizontal=True):
+            st.page_link(path_of("overview"), label="Overview", icon=":material/home:")
+            st.page_link(path_of("concepts"), label="All concepts", icon=":material/list_alt:")
     except Exception:
         reference = secrets.token_hex(4)
         log.exception("A page failed, reference %s", reference)

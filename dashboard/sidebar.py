@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from core.errors import DataError
+from core.errors import ConfigError, DataError
 from core.pipeline import Run
 from dashboard import cache, state
 from dashboard.components.copy_link import copy_link
@@ -54,26 +54,42 @@ def show_sidebar() -> None:
     if not known:
         return
     with st.sidebar:
-        ids = [info.id for info in known]
         if len(known) > 1:
-            state.seed(state.RUN, ids[0])
-            st.selectbox("Run", ids, index=None, key=state.RUN, bind="query-params", accept_new_options=True)
+            show_runs([info.id for info in known])
         run = current_run()
         info = next(i for i in known if i.id == run.id)
         show_note(f"{info.dataset} · {info.recommender} · {info.preset} · seed {info.seed}")
-        offered = offered_viewers(run)
-        state.seed(state.VIEWER, offered[0])
-        st.selectbox(
-            "Viewer", offered, index=None, key=state.VIEWER, bind="query-params", accept_new_options=True,
-            placeholder="Choose or type an id",
-            help="Whose list is steered. The choices are viewers that the SAE never saw; any other id can be typed.",
-        )  # fmt: skip
-        try:
-            user = current_viewer(run)
-        except DataError as error:
-            show_note(f"{error.problem} {error.fix}")
-        else:
-            kind = "simulated viewer" if run.dataset.simulated else "viewer"
-            unseen = "never seen by the SAE" if user in run.split.unseen_users else "was in the SAE's training"
-            show_note(f"{len(run.dataset.history(user)):,} titles in the history · {kind}, {unseen}")
-        copy_link(state.whole_link(run.id))
+        copy_link({state.RUN: run.id, state.VIEWER: show_viewers(run)})
+
+
+def show_runs(ids: list[str]) -> None:
+    """Draw the choice among several runs; a run that the address names and that is not there leaves it empty."""
+    try:
+        chosen = state.run_id(ids)
+    except ConfigError:
+        chosen = None
+    key = state.show_choice(state.RUN, chosen)
+    st.selectbox("Run", ids, index=None, key=key, on_change=state.take_choice, args=(state.RUN,))
+
+
+def show_viewers(run: Run) -> str:
+    """Draw the choice of the viewer and what is known of him, and give the id that is chosen."""
+    users, offered = run.dataset.users, offered_viewers(run)
+    try:
+        chosen, note = state.viewer(users, offered[0]), ""
+    except DataError as error:
+        chosen, note = offered[0], f"{error.problem} {error.fix}"
+    options = offered if chosen in offered else [chosen, *offered]
+    st.selectbox(
+        "Viewer", options, index=None, key=state.show_choice(state.VIEWER, None if note else chosen),
+        on_change=state.take_choice, args=(state.VIEWER,), accept_new_options=True, placeholder="Choose or type an id",
+        help="Whose list is steered. The choices are viewers that the SAE never saw; any other id can be typed.",
+    )  # fmt: skip
+    if note:
+        show_note(note)
+        return chosen
+    user = users.index(chosen)
+    kind = "simulated viewer" if run.dataset.simulated else "viewer"
+    unseen = "never seen by the SAE" if user in run.split.unseen_users else "was in the SAE's training"
+    show_note(f"{len(run.dataset.history(user)):,} titles in the history · {kind}, {unseen}")
+    return chosen

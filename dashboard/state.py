@@ -1,8 +1,8 @@
 """What identifies a view: the only place that reads or writes the address bar and the session.
 
-The run and the viewer are chosen in the side bar, whose widgets Streamlit itself binds to `run=` and `viewer=`. The
-rest is read and written here: `neuron=17`, `edit=17:add:2.0` (may repeat) and the filters of the list of concepts.
-A value that cannot be is a `UserError` with the way on, never a silent default.
+`run=` and `viewer=` hold on every page: the session keeps them, because a click in the navigation drops them from the
+address, and puts them back. Then `neuron=17`, `edit=17:add:2.0` (may repeat), and the filters of the list of concepts,
+whose widgets Streamlit itself binds to the address. A value that cannot be is a `UserError`, never a silent default.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,26 +52,13 @@ def run_id(known: Sequence[str]) -> str:
     Raises:
         ConfigError: The address names a run that is not there.
     """
-    asked = _first(RUN) or st.session_state.get(RUN)
-    if asked is None:
-        return known[0]
+    asked = _shared(RUN, known[0])
     if asked not in known:
         raise ConfigError(
             f"There is no run {one_line(asked, 60)!r} in this workspace{near(asked, known)}.",
-            "Choose a run in the side bar; the newest one is shown by default.",
+            f"Choose a run in the side bar, or remove run= from the address: the newest is {known[0]!r}.",
         )
-    return str(asked)
-
-
-def seed(key: str, value: Any) -> None:
-    """Start a bound widget at a value unless the address or the session already has one."""
-    if key not in st.query_params and st.session_state.get(key) is None:
-        st.session_state[key] = value
-
-
-def put(key: str, value: Any) -> None:
-    """Set a widget's value; for callbacks."""
-    st.session_state[key] = value
+    return asked
 
 
 def viewer(users: IdMap, default: str) -> str:
@@ -80,13 +67,39 @@ def viewer(users: IdMap, default: str) -> str:
     Raises:
         DataError: There is no such viewer in this dataset.
     """
-    asked = st.session_state.get(VIEWER) or _first(VIEWER) or default
-    if str(asked) not in users:
+    asked = _shared(VIEWER, default)
+    if asked not in users:
         raise DataError(
-            f"There is no viewer {one_line(str(asked), 60)!r} among the {len(users):,} of this dataset.",
+            f"There is no viewer {one_line(asked, 60)!r} among the {len(users):,} of this dataset.",
             f"Choose a viewer in the side bar, for example {default!r}.",
         )
+    return asked
+
+
+def _shared(key: str, default: str) -> str:
+    """Give a choice that holds on every page: of the address, else of the session; both hold all but the default."""
+    asked = _first(key) or st.session_state.get(f"chosen_{key}") or default
+    st.session_state[f"chosen_{key}"] = asked
+    if asked != default and key not in st.query_params:
+        st.query_params[key] = asked
     return str(asked)
+
+
+def show_choice(key: str, value: str | None) -> str:
+    """Before the widget of a shared choice: make it show `value`; gives the widget's key."""
+    st.session_state[f"{key}_widget"] = value
+    return f"{key}_widget"
+
+
+def take_choice(key: str) -> None:
+    """Take over what the widget of a shared choice holds; for callbacks. Another run has other viewers and concepts."""
+    value = st.session_state.get(f"{key}_widget")
+    for gone in (RUN, VIEWER, NEURON) if key == RUN else (key,):
+        st.session_state.pop(f"chosen_{gone}", None)
+        if gone in st.query_params:
+            del st.query_params[gone]
+    if value:
+        st.session_state[f"chosen_{key}"] = st.query_params[key] = str(value)
 
 
 def neuron(d_sae: int, default: int) -> int:
@@ -99,10 +112,10 @@ def neuron(d_sae: int, default: int) -> int:
     if text is not None:
         chosen = parse_neuron(text, d_sae)
     else:
-        last = st.session_state.get("last_neuron", default)
+        last = st.session_state.get("chosen_neuron", default)
         chosen = last if 0 <= last < d_sae else default
-        st.query_params[NEURON] = str(chosen)
-    st.session_state["last_neuron"] = chosen
+    st.session_state["chosen_neuron"] = chosen
+    st.query_params[NEURON] = str(chosen)  # also when it is there: a link to the same page does not change the address
     return int(chosen)
 
 
@@ -208,14 +221,8 @@ def clear_filters() -> None:
 
 def link(**more: str | Sequence[str]) -> dict[str, Any]:
     """Give the query of a link to another page: run and viewer as they are now, and what is added."""
-    kept = {key: str(st.session_state[key]) for key in (RUN, VIEWER) if st.session_state.get(key)}
+    kept = {key: str(st.query_params[key]) for key in (RUN, VIEWER) if key in st.query_params}
     return kept | {key: value if isinstance(value, str) else list(value) for key, value in more.items()}
-
-
-def whole_link(run: str) -> dict[str, Any]:
-    """Give everything that identifies the view that is shown now, the run always included."""
-    shown = {key: st.query_params.get_all(key) for key in st.query_params}
-    return {RUN: run} | link() | {key: values[0] if len(values) == 1 else values for key, values in shown.items()}
 
 
 def parse_neuron(text: str, d_sae: int) -> int:

@@ -32,7 +32,7 @@ from dashboard.panels import (
 )
 from dashboard.sidebar import current_run
 
-N_ITEMS, N_PUSHED, N_CONCEPTS, N_NEAREST, N_VIEWERS = 20, 8, 5, 6, 10
+N_ITEMS, N_PUSHED, N_CONCEPTS, N_NEAREST, N_VIEWERS = 20, 8, 7, 8, 10
 
 
 def run() -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -32,10 +31,10 @@ _mount = st.components.v2.component(
 )
 
 
-def copy_link(query: Mapping[str, Any]) -> None:
+def copy_link(defaults: Mapping[str, str]) -> None:
     """Draw the button.
 
     Args:
-        query: Name to value, or to a list of values, of the address that is copied.
+        defaults: Names and values that join the address where it does not have them, because the default is shown.
     """
-    _mount(key="copy_link", data={"query": dict(query)})
+    _mount(key="copy_link", data={"defaults": dict(defaults)})

@@ -4,9 +4,9 @@ export default function ({ parentElement, data }) {
   const label = parentElement.querySelector(".label");
   let timer = 0;
   const address = () => {
-    const query = new URLSearchParams();
-    for (const [name, value] of Object.entries(data.query))
-      for (const one of [].concat(value)) query.append(name, one);
+    const query = new URLSearchParams(location.search);
+    for (const [name, value] of Object.entries(data.defaults))
+      if (!query.has(name)) query.set(name, value);
     return `${location.origin}${location.pathname}?${query}`;
   };
   const byHand = (text) => { // browsers give the clipboard to https and localhost only
