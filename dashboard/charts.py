@@ -267,7 +267,8 @@ def items_table(items: Sequence[Item], value_name: str, kind: str = "") -> str:
     lines = (
         f"<tr><td>{for_html(i.title)}</td><td class='num quiet'>{for_html(i.year)}</td>"
         f"<td class='quiet wide'>{for_html(', '.join(i.genres[:3]), 60)}</td>"
-        f"<td class='wide'>{bar(abs(i.value) / largest, kind)}</td><td class='num'>{i.value:{'+' if kind else ''}.2f}</td></tr>"
+        f"<td class='wide'>{bar(abs(i.value) / largest, kind)}</td>"
+        f"<td class='num'>{i.value:{'+' if kind else ''}.2f}</td></tr>"
         for i in items
     )
     return _table(head, "".join(lines))

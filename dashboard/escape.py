@@ -9,7 +9,7 @@ LIMIT = 120
 """Longest untrusted text that is shown whole, in characters."""
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$~:&^=@/])")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")
 
 
 def for_markdown(text: object, limit: int = LIMIT) -> str:
@@ -40,4 +40,4 @@ def for_csv(text: object) -> str:
     "'=HYPERLINK(1)"
     """
     folded = one_line(str(text), 1000)
-    return f"'{folded}" if str(text).lstrip(" ").startswith(_FORMULA) else folded
+    return f"'{folded}" if folded.startswith(_FORMULA) else folded

@@ -212,11 +212,11 @@ def save_filters() -> Filters:
     return parse_filters(values)
 
 
-def clear_filters() -> None:
-    """Show every concept again; for callbacks."""
+def clear_filters(search: str = "") -> None:
+    """Show every concept again, or those that a search finds; for callbacks."""
     st.session_state["filters"] = {}
-    for key, empty in ((SEARCH, ""), (KIND, []), (PURITY, None), (HEAD, []), (DEAD, False)):
-        st.session_state[key] = empty
+    for key, value in ((SEARCH, search), (KIND, []), (PURITY, None), (HEAD, []), (DEAD, False)):
+        st.session_state[key] = value
 
 
 def link(**more: str | Sequence[str]) -> dict[str, Any]:

@@ -84,12 +84,12 @@ def show_head(shown: Run, facts: Any) -> None:
         show_header(label, "What makes this concept fire, for whom, and what does moving it do?", chips)
         with st.container(horizontal=True, width="content", gap="small"):
             st.button(
-                "", icon=":material/chevron_left:", key="before", help="Previous in the list", disabled=before is None,
+                "Previous", icon=":material/chevron_left:", key="before", type="tertiary", disabled=before is None,
                 on_click=state.set_neuron, args=(before,),
             )  # fmt: skip
             st.button(
-                "", icon=":material/chevron_right:", key="after", help="Next in the list", disabled=after is None,
-                on_click=state.set_neuron, args=(after,),
+                "Next", icon=":material/chevron_right:", icon_position="right", key="after", type="tertiary",
+                disabled=after is None, on_click=state.set_neuron, args=(after,),
             )  # fmt: skip
             if st.button("Steer with this", type="primary", icon=":material/tune:", disabled=not facts["alive"]):
                 go("steer", edit=steer_edit(j, facts["strong_activation"]))

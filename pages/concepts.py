@@ -77,14 +77,8 @@ def show_nothing(concepts: pd.DataFrame, chosen: state.Filters) -> None:
     )
     with st.container(horizontal=True):
         for label in near:
-            st.button(for_markdown(label, 60), key=f"near-{label}", on_click=search_for, args=(label,))
+            st.button(for_markdown(label, 60), key=f"near-{label}", on_click=state.clear_filters, args=(label,))
         st.button("Clear filters", on_click=state.clear_filters, icon=":material/filter_alt_off:", type="primary")
-
-
-def search_for(label: str) -> None:
-    """Look for a label with no other filter."""
-    state.clear_filters()
-    state.put(state.SEARCH, label)
 
 
 def show_table(found: pd.DataFrame) -> int | None:

@@ -98,7 +98,6 @@ def show_measures(report: dict[str, Any]) -> None:
     random, raw = (_value(neurons["baselines"][name], "20") for name in ("random_directions", "raw_dimensions"))
     low, high = interval(sae, "ndcg")
     kept = f"95 %: {percent(1 - high)} to {percent(1 - low)}" if np.isfinite(low) else "no interval"
-    judged = "catalogue genres" if neurons.get("concepts") == "genres" else "concepts of the papers"
     show_metrics(
         [
             Metric("fidelity", percent(1 - _value(sae, "ndcg_loss"), 1), f"{kept}, n = {sae['n_unseen_viewers']:,}"),

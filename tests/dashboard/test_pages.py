@@ -1,0 +1,277 @@
+"""Every page opens on an empty, a half-built and a full workspace, and tells what is wrong with an address."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import streamlit as st
+from streamlit.testing.v1 import AppTest
+
+from core.pipeline import Run, build
+from core.workspace import Workspace
+from tests.conftest import tiny_request
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("overview", "concepts", "concept", "steer")
+
+
+OUR_TAGS = {
+    "header", "section", "div", "span", "p", "h1", "h2", "h3", "small", "ul", "li", "pre", "code", "figure", "details",
+    "summary", "table", "thead", "tbody", "tr", "th", "td", "i", "b", "u",
+}  # fmt: skip
+OUR_ATTRIBUTES = {"class", "style", "role", "scope", "aria-label"}
+
+
+class Markup(HTMLParser):
+    """The tags and attributes that a browser would see."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes |= {name for name, _ in attrs}
+
+
+@contextmanager
+def changed(value: object, **fields: object) -> Iterator[None]:
+    """Change fields of a frozen value for a while."""
+    before = {name: getattr(value, name) for name in fields}
+    for name, new in fields.items():
+        object.__setattr__(value, name, new)
+    try:
+        st.cache_resource.clear()
+        yield
+    finally:
+        for name, old in before.items():
+            object.__setattr__(value, name, old)
+
+
+def query(app: AppTest, name: str) -> str | None:
+    """Give a value of the address."""
+    found = app.query_params.get(name)
+    return found[0] if isinstance(found, list) else found
+
+
+def open_page(page: str, **query: str) -> AppTest:
+    """Run the app at a page."""
+    app = AppTest.from_file(str(ROOT / "dashboard" / "app.py"), default_timeout=60)
+    app.switch_page(str(ROOT / "pages" / f"{page}.py"))
+    for name, value in query.items():
+        app.query_params[name] = value
+    return app.run()
+
+
+def shown(app: AppTest) -> str:
+    """Give all HTML and labels of a page, after a check that nothing failed."""
+    assert not app.exception
+    html = "".join(e.proto.body for e in app.get("html") if not e.proto.body.startswith("<style>"))
+    assert "Something went wrong" not in html
+    return html
+
+
+def metric(app: AppTest, label: str) -> str:
+    """Give the value of a metric, its backslashes removed."""
+    return str(next(m.value for m in app.metric if m.label == label)).replace("\\", "")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_opens_on_a_full_workspace(full: Run, page: str) -> None:
+    assert "sl-problem" not in shown(open_page(page))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_says_how_to_begin_in_an_empty_workspace(empty: Path, page: str) -> None:
+    html = shown(open_page(page))
+    assert "python -m core" in html
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_page_says_what_is_missing_in_a_half_built_workspace(half: Path, page: str) -> None:
+    html = shown(open_page(page))
+    assert "sae" in html
+    assert "python -m core build" in html
+
+
+def test_the_overview_of_a_half_built_workspace_goes_on_with_what_is_there(half: Path, tiny_folder: Path) -> None:
+    html = shown(open_page("overview"))
+    assert "the stage “sae” is missing" in html
+    assert "There is: dataset, split, recommender" in html
+    assert "--recommender elsa --preset knots" in html
+
+
+def test_the_overview_shows_the_numbers_of_the_report(full: Run) -> None:
+    app = open_page("overview")
+    html = shown(app)
+    facts = full.report["dataset"]
+    assert f"{facts['n_users']:,} viewers · {facts['n_items']:,} items" in html
+    assert f"{full.report['sae']['n_unseen_viewers']:,} viewers that the SAE never saw" in html
+    assert metric(app, "Alive concepts") == f"{full.report['sae']['alive']} of {full.report['sae']['d_sae']}"
+    kept = 1 - full.report["sae"]["ndcg_loss"]
+    assert metric(app, "List quality kept") == f"{kept * 100:.1f} %"
+
+
+def test_simulated_viewers_are_called_so(full: Run) -> None:
+    assert "imulated viewer" not in shown(open_page("overview"))
+    with changed(full.dataset, simulated=True):
+        assert "Simulated viewers" in shown(open_page("overview"))
+        assert "simulated viewers" in shown(open_page("concept"))
+
+
+def test_the_first_concept_is_the_one_with_the_most_evidence_and_not_the_first_index(full: Run) -> None:
+    app = open_page("concept")
+    evidence = full.table.frame["evidence"]
+    assert evidence[int(query(app, "neuron"))] == evidence.max() > evidence[0]
+
+
+def test_a_concept_shows_its_own_numbers(full: Run) -> None:
+    j = int(full.table.frame["evidence"].idxmax())
+    facts = full.table.frame.iloc[j]
+    app = open_page("concept", neuron=str(j))
+    html = shown(app)
+    assert f"#{j}" in html
+    assert metric(app, "Max activation") == f"{facts['max_activation']:.2f}"
+    assert metric(app, "Purity lift") == f"{facts['lift']:.1f} ×"
+    for item in full.table.top_items[j, :5]:
+        assert item < 0 or f"<td>Film number {item}</td>" in html
+
+
+def test_what_a_concept_pushes_up_and_down_are_the_ends_of_its_row(full: Run) -> None:
+    j = int(full.table.frame["evidence"].idxmax())
+    effect = full.recommender.linear.V @ full.sae.W_dec[j]
+    html = shown(open_page("concept", neuron=str(j)))
+    assert f"{effect.max():+.2f}</td>" in html
+    assert f"{effect.min():+.2f}</td>" in html
+
+
+def test_next_and_previous_follow_the_list(full: Run) -> None:
+    order = full.table.frame.sort_values("evidence", ascending=False)
+    first, second = (int(j) for j in order.loc[order["alive"], "neuron"].head(2))
+    app = open_page("concept", neuron=str(first))
+    assert app.button(key="before").disabled
+    app.button(key="after").click().run()
+    assert query(app, "neuron") == str(second)
+    app.button(key="before").click().run()
+    assert query(app, "neuron") == str(first)
+
+
+def test_a_dead_neuron_has_a_page_of_one_explaining_card(full: Run) -> None:
+    frame = full.table.frame.copy()
+    frame.loc[0, "alive"] = False
+    with changed(full.table, frame=frame):
+        app = open_page("concept", neuron="0")
+        assert "This neuron never fires" in shown(app)
+        assert not app.metric
+        assert "1 dead hidden" in open_page("concepts").toggle[0].label
+
+
+@pytest.mark.parametrize(
+    ("page", "query", "told"),
+    [
+        ("concept", {"neuron": "99999"}, "There is no concept #99999"),
+        ("concept", {"neuron": "<script>"}, "There is no concept #&lt;script&gt;"),
+        ("concepts", {"purity": "abc"}, "The filter purity=abc"),
+        ("concepts", {"about": "<b>"}, "The filter about=&lt;b&gt;"),
+        ("steer", {"edit": "1:add:oops"}, "is not an edit"),
+        ("steer", {"edit": "nothing"}, "is no edit"),
+        ("steer", {"viewer": "nobody"}, "There is no viewer &#x27;nobody&#x27;"),
+        ("overview", {"run": "nope"}, "There is no run &#x27;nope&#x27;"),
+        ("concept", {"run": "nope"}, "There is no run &#x27;nope&#x27;"),
+    ],
+)
+def test_an_address_that_cannot_be_is_told_with_a_way_on(
+    full: Run, page: str, query: dict[str, str], told: str
+) -> None:
+    html = shown(open_page(page, **query))
+    assert told in html
+    assert "<script" not in html
+
+
+def test_a_viewer_that_is_not_there_leaves_the_other_pages_usable(full: Run) -> None:
+    html = shown(open_page("concept", viewer="nobody"))
+    assert "There is no viewer" in html
+    assert "What makes it fire" in html
+
+
+def test_the_search_narrows_the_list_and_the_count_says_so(full: Run) -> None:
+    app = open_page("concepts")
+    app.text_input(key="q").set_value("horror").run()
+    html = shown(app)
+    shown_rows = len(app.dataframe[0].value)
+    assert 0 < shown_rows < len(full.table.frame)
+    assert f"{shown_rows} of {len(full.table.frame)} concepts" in html
+
+
+def test_a_search_without_a_hit_offers_the_nearest_labels_and_a_way_back(full: Run) -> None:
+    app = open_page("concepts", q="horrro")
+    assert "No concept fits" in shown(app)
+    near = next(b for b in app.button if "Horror" in b.label)
+    near.click().run()
+    assert len(app.dataframe[0].value) > 0
+    app.text_input(key="q").set_value("zzzzzz").run()
+    next(b for b in app.button if b.label == "Clear filters").click().run()
+    assert app.text_input(key="q").value == ""
+    assert len(app.dataframe[0].value) == int(full.table.frame["alive"].sum())
+
+
+def test_filters_come_back_when_the_page_is_opened_again(full: Run) -> None:
+    app = open_page("concepts")
+    app.text_input(key="q").set_value("horror").run()
+    app.switch_page(str(ROOT / "pages" / "overview.py")).run()
+    app.switch_page(str(ROOT / "pages" / "concepts.py")).run()
+    assert app.text_input(key="q").value == "horror"
+
+
+def test_the_viewer_is_kept_from_page_to_page_and_any_id_can_be_given(full: Run) -> None:
+    app = open_page("concepts", viewer="viewer 7")
+    app.switch_page(str(ROOT / "pages" / "concept.py")).run()
+    assert query(app, "viewer") == "viewer 7"
+    assert next(s for s in app.selectbox if s.label == "Viewer").value == "viewer 7"
+
+
+def test_another_run_can_be_chosen_and_has_its_own_concepts(tiny_folder: Path, tmp_path: Path, monkeypatch) -> None:
+    workspace = Workspace(tmp_path / "two")
+    runs = [build(tiny_request(tiny_folder, **{"sae.d_sae": str(n)}), workspace) for n in (12, 16)]
+    monkeypatch.setenv("STEERLENS_WORKSPACE", str(workspace.path))
+    app = open_page("concepts", viewer="viewer 7")
+    choice = next(s for s in app.selectbox if s.label == "Run")
+    for run in runs:
+        next(s for s in app.selectbox if s.label == "Run").set_value(run.id).run()
+        assert f"of {run.sae.config.d_sae} concepts" in shown(app)
+        assert query(app, "run") == run.id
+        assert "viewer" not in app.query_params
+    assert set(choice.options) == {run.id for run in runs}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_hostile_titles_and_genres_are_text_on_every_page(hostile: Run, page: str) -> None:
+    app = open_page(page)
+    seen = Markup()
+    seen.feed(shown(app))
+    assert seen.tags <= OUR_TAGS
+    assert seen.attributes <= OUR_ATTRIBUTES
+    for element in (*app.button, *app.get("page_link")):
+        label = str(element.proto.label)
+        assert "](" not in label
+        assert "**" not in label.replace("\\*", "")
+
+
+def test_no_page_needs_a_heavy_library(full: Run) -> None:
+    code = (
+        "import os, sys; from streamlit.testing.v1 import AppTest\n"
+        "app = AppTest.from_file('dashboard/app.py', default_timeout=60)\n"
+        f"for page in {PAGES}:\n"
+        "    app.switch_page(os.path.abspath(f'pages/{page}.py')).run()\n"
+        "    assert not app.exception\n"
+        "print(*(set(sys.modules) & {'torch', 'umap', 'sklearn', 'numba'}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
