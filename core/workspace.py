@@ -298,7 +298,7 @@ def to_plain(value: Any) -> Any:
 
 
 def _well_formed(values: Mapping[str, Any]) -> bool:
-    """Say whether the values of a `meta.json` are of their kinds; file names never lead out of the artefact's folder."""
+    """Say whether the values of a `meta.json` are of their kinds, and no file name leads out of the folder."""
     dicts = ("config", "parents", "metrics", "versions", "files")
     if not all(isinstance(values[name], dict) for name in dicts) or not isinstance(values["created"], str):
         return False

@@ -54,7 +54,7 @@ HOME = "https://files.grouplens.org/datasets"
 CATALOGUE: dict[str, Known] = {
     known.name: known
     for known in (
-        Known("demo", "Embedded demo (simulated viewers)", "", "", DEMO, 2_400, 690, 152_758, 0, 0.1),
+        Known("demo", "Embedded demo (simulated viewers)", "", "", DEMO, 2_400, 690, 152_731, 0, 0.1),
         Known(
             "ml-100k", "MovieLens 100K", f"{HOME}/movielens/ml-100k.zip", "0e33842e24a9c977be4e0107933c0723",
             MOVIELENS_OLD, 943, 1_682, 100_000, 4.9, 16,

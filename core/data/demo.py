@@ -20,9 +20,9 @@ from core.seeding import generator
 C = Columns()
 DEMO_FOLDER = Path(__file__).resolve().parents[2] / "data" / "demo"
 """The folder of the tracked film table."""
-GENRES = ("Animation", "Documentary", "Musical", "War", "Western")
-"""Genres that viewers may have as a taste: those that the themes do not make up already."""
-ERAS = {"before 1950": (0, 1949), "1970s": (1970, 1979), "1980s": (1980, 1989)}
+GENRES = ("Animation", "Documentary", "Horror", "Musical", "Romance", "Sci-Fi", "War", "Western")
+"""Genres that viewers may have as a taste: those that say more than "a film"."""
+ERAS = {"before 1960": (0, 1959), "1970s": (1970, 1979), "1980s": (1980, 1989), "2010s": (2010, 2019)}
 """Eras that viewers may have as a taste: first and last year."""
 MIN_ITEMS = 18
 """A theme with fewer films is nobody's taste."""

@@ -131,5 +131,5 @@ def _names(terms: Sequence[_Term], likes: Sequence[str], neuron: int) -> Iterato
 
 
 def _join(parts: Sequence[_Term]) -> str:
-    """Give the parts as one name: what it is, then when, in the order of their evidence."""
-    return SEPARATOR.join(t.name for t in sorted(parts, key=lambda t: t.kind == "decade"))
+    """Give the parts as one name: what it is, then when, in the order of their evidence, each with a capital."""
+    return SEPARATOR.join(t.name[:1].upper() + t.name[1:] for t in sorted(parts, key=lambda t: t.kind == "decade"))
