@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.data.groups import popularity_groups
 from core.neurons.concepts import concepts_of
-from core.pipeline import Run, RunInfo, list_runs, open_run
+from core.pipeline import BuildRequest, Run, RunInfo, list_runs, open_run
 from core.workspace import STAGES, Workspace
 from dashboard.components.steer import Catalogue, pack_items
 from dashboard.listing import list_concepts
@@ -28,14 +28,12 @@ def runs() -> list[RunInfo]:
     return list_runs(Workspace(workspace_path()))
 
 
-def run(run_id: str | None = None) -> Run:
+def run(run_id: str) -> Run:
     """Give a run, loaded once for all sessions.
 
     Raises:
-        MissingStageError: There is none, or none of this id; the fix is the command that makes one.
+        MissingStageError: There is none of this id.
     """
-    if run_id is None:
-        return open_run(workspace_path())
     return _run(str(workspace_path()), run_id)
 
 
@@ -51,18 +49,18 @@ def missing_stage() -> str:
     return next((stage for stage in STAGES if stage not in built), STAGES[-1])
 
 
-def build_command() -> str:
-    """Give the command that builds what is missing, for the dataset and the recommender that are already here."""
+def build_command(request: BuildRequest | None = None) -> str:
+    """Give the command that builds into this workspace what is asked for, else what goes on with what is there."""
     workspace = Workspace(workspace_path())
-    chosen = {"dataset": "ml-1m", "recommender": "elsa"}
-    for stage, known in chosen.items():
-        if found := workspace.artefacts(stage):
-            chosen[stage] = str(found[0].config.get("name", known))
-    preset = "monosemantic" if chosen["recommender"] == "mf" else "knots"
-    return (
-        f"python -m core build --dataset {shlex.quote(chosen['dataset'])} --recommender {chosen['recommender']} "
-        f"--preset {preset} --workspace {shlex.quote(str(workspace.path))}"
-    )
+    if request is None:
+        named = {"dataset": "ml-1m", "recommender": "elsa"}
+        for stage, known in named.items():
+            if found := workspace.artefacts(stage):
+                named[stage] = str(found[0].config.get("name", known))
+        request = BuildRequest(**named, preset="monosemantic" if named["recommender"] == "mf" else "knots")
+    words = ["--dataset", request.dataset, "--recommender", request.recommender, "--preset", request.preset]
+    words += [part for name, value in request.settings.items() for part in ("--set", f"{name}={value}")]
+    return shlex.join(["python", "-m", "core", "build", *words, "--workspace", str(workspace.path)])
 
 
 @st.cache_resource(max_entries=4, show_spinner="Opening the run")

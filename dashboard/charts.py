@@ -181,11 +181,9 @@ def histogram(counts: np.ndarray, labels: Sequence[str], axis: str) -> str:
     """Give bars of counts on a logarithmic height, with its grid and the first, middle and last label."""
     top = float(np.log10(max(int(counts.max(initial=0)), 1) + 1))
     bars = "".join(f"<i style='height:{_width(np.log10(c + 1) / top)}'></i>" for c in counts)
-    grid = "".join(
-        f"<b style='bottom:{_width(np.log10(t + 1) / top)}'><span>{t:,}</span></b>"
-        for t in (1, 10, 100, 1000, 10_000, 100_000, 1_000_000)
-        if np.log10(t + 1) <= top
-    )
+    most = int(counts.max(initial=0))
+    ticks = [10**e for e in range(7) if 10**e * 1.6 <= most] + [most] * (most > 0)
+    grid = "".join(f"<b style='bottom:{_width(np.log10(t + 1) / top)}'><span>{t:,}</span></b>" for t in ticks)
     ends = "".join(f"<span>{for_html(t)}</span>" for t in labels)
     return (
         f"<div class='sl-hist'>{grid}{bars}</div><div class='sl-axis'>{ends}</div>"

@@ -58,7 +58,7 @@ def fragment(function: Callable[..., Any]) -> Callable[..., Any]:
 def problem_card(error: UserError) -> str:
     """Give the card of something that a person can mend, as safe HTML; a command in the fix is set as code."""
     command = _COMMAND.search(error.fix)
-    fix = error.fix[: command.start()].rstrip(" :") if command else error.fix
+    fix = (error.fix[: command.start()].rstrip(" :") + ":") if command else error.fix
     code = f"<pre class='sl-command'><code>{for_html(command[1], 400)}</code></pre>" if command else ""
     return (
         "<section class='sl-card sl-problem' role='alert'>"

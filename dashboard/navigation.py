@@ -24,7 +24,7 @@ def concept_link(neuron: int, label: str) -> None:
     """Draw a link to a concept."""
     st.page_link(
         path_of("concept"),
-        label=f"{for_markdown(label, 60)} :gray[#{neuron}]",
+        label=f"{for_markdown(label, 44)} :gray[#{neuron}]",
         query_params=state.link(neuron=str(neuron)),
     )
 

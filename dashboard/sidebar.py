@@ -3,8 +3,8 @@
 import numpy as np
 import streamlit as st
 
-from core.errors import ConfigError, DataError
-from core.pipeline import Run
+from core.errors import ConfigError, DataError, MissingStageError
+from core.pipeline import DEMO, Run
 from dashboard import cache, state
 from dashboard.components.copy_link import copy_link
 from dashboard.panels import show_note
@@ -22,7 +22,8 @@ def current_run() -> Run:
     """
     known = cache.runs()
     if not known:
-        return cache.run()
+        command = cache.build_command(None if cache.built_stages() else DEMO)
+        raise MissingStageError(f"Nothing to show yet: the {cache.missing_stage()} was not built.", f"Run: {command}")
     return cache.run(state.run_id([info.id for info in known]))
 
 

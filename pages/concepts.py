@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from dashboard import cache, state
-from dashboard.charts import density_figure
+from dashboard.charts import DASH, density_figure
 from dashboard.escape import for_markdown
 from dashboard.glossary import help_of
 from dashboard.listing import nearest_labels, select, to_csv
@@ -105,6 +105,7 @@ def show_table(found: pd.DataFrame) -> int | None:
         on_select="rerun",
         selection_mode=["single-row", "single-cell"],
         key="concepts-table",
+        placeholder=DASH,
         column_config={
             "#": config.NumberColumn(width=55, format="%d"),
             "Label": config.TextColumn(width="medium"),

@@ -7,7 +7,7 @@ import numpy as np
 import streamlit as st
 
 from core.errors import MissingStageError
-from core.pipeline import Run
+from core.pipeline import DEMO, Run
 from dashboard import cache
 from dashboard.charts import DASH, match_phrase, number, percent, table_html
 from dashboard.escape import for_html, for_markdown
@@ -16,8 +16,9 @@ from dashboard.panels import Metric, show_card, show_header, show_metrics, show_
 from dashboard.sidebar import current_run
 
 N_BEST = 6
-QUESTION = (
-    "Which concepts does this recommender think in, how far can they be trusted, and what happens when one is moved?"
+PURPOSE = (
+    "SteerLens opens a trained recommender, shows which concepts it thinks in and how far to trust them, "
+    "and lets you move them."
 )
 
 
@@ -32,7 +33,7 @@ def run() -> None:
         return
     report = shown.report
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        show_header("Overview", QUESTION, [(report["dataset"]["name"], True), (f"seed {shown.seed}", False)])
+        show_header("Overview", PURPOSE, [(report["dataset"]["name"], True), (f"seed {shown.seed}", False)])
         if st.button("Steer a viewer", type="primary", icon=":material/tune:"):
             go("steer")
     if shown.dataset.simulated:
@@ -46,22 +47,18 @@ def run() -> None:
 
 def show_empty() -> None:
     """Say which stage is missing and how to make it."""
-    show_header("Overview", QUESTION)
-    missing = cache.missing_stage()
-    built = cache.built_stages()
-    first = not built
-    title = "Nothing here yet" if first else f"Half built: the stage “{missing}” is missing"
-    text = (
-        "Build the small demo with its embedded film catalogue and simulated viewers, which takes about a minute."
-        if first
-        else f"There is: {', '.join(built)}. Run the build once more: it goes on where it stopped."
-    )
-    show_card(title, text, "python -m core demo --build-only" if first else cache.build_command())
-    if first:
-        show_card(
-            "Or your own data", "A folder with interactions.csv and items.csv is a dataset.", cache.build_command()
+    show_header("Overview", PURPOSE)
+    if built := cache.built_stages():
+        text = f"There is: {', '.join(built)}. Run the build once more: it goes on where it stopped."
+        show_card(f"Half built: the stage “{cache.missing_stage()}” is missing", text, cache.build_command())
+    else:
+        text = "Build the demo: a film catalogue that is here already, with simulated viewers. It takes about a minute."
+        show_card("Nothing here yet", text, cache.build_command(DEMO))
+        text = (
+            "A folder with interactions.csv and items.csv is a dataset; python -m core datasets shows the known ones."
         )
-    show_note(f"Workspace: {cache.workspace_path()}")
+        show_card("Or your own data", text, cache.build_command())
+    show_note(f"Workspace: {cache.workspace_path()}. Reload this page when the build is done.")
 
 
 def show_funnel(shown: Run, report: dict[str, Any]) -> None:

@@ -64,7 +64,7 @@ def test_streamlits_own_stop_passes_through() -> None:
 def test_a_problem_card_has_problem_fix_and_the_command_as_code() -> None:
     card = problem_card(UserError("Nothing was built.", "Run: python -m core build --dataset ml-1m"))
     assert "<h2>Nothing was built.</h2>" in card
-    assert "<p>Run</p>" in card
+    assert "<p>Run:</p>" in card
     assert "<code>python -m core build --dataset ml-1m</code>" in card
 
 
