@@ -35,8 +35,8 @@ SPISAK = "Spišák et al., From Knots to Knobs (2026)"
 
 MONOSEMANTIC: dict[str, Any] = {
     "variant": "relu", "d_sae": 22, "tied": True, "normalisation": "global", "decoder_norm": False,
-    "mse": 1.0, "cosine": 0.0, "kl": 0.01, "kl_rho": 0.05, "init": "random",
-    "n_steps": 4000, "batch_size": 256, "learning_rate": 1e-3, "decay_share": 0.2,
+    "mse": 1.0, "cosine": 0.0, "kl": 0.015, "kl_rho": 0.05, "init": "random",
+    "n_steps": 6000, "batch_size": 256, "learning_rate": 3e-3, "decay_share": 0.2,
 }  # fmt: skip
 
 PRESETS: dict[str, Preset] = {
@@ -49,14 +49,17 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             "monosemantic-faithful", ARVIV,
-            "The same 22 neurons under little pressure to be sparse: the lists stay close to the recommender's own.",
-            "mf", {"negatives": "uniform"}, {**MONOSEMANTIC, "kl": 0.001, "prediction": 1.0}, train_on_items=True,
+            "The same 22 neurons, held to the recommender's own scores and under little pressure to be sparse.",
+            "mf", {"negatives": "uniform"}, {**MONOSEMANTIC, "kl": 0.001, "prediction": 5.0}, train_on_items=True,
         ),
         Preset(
             "knots", SPISAK,
-            "Many fine knobs: the 64 strongest of 1,024 neurons rebuild a viewer almost exactly.",
+            "Many fine knobs: the 128 strongest of 512 neurons rebuild a viewer almost exactly.",
             "elsa", {},
-            {"variant": "topk", "d_sae": 1024, "k": 64, "normalisation": "unit", "cosine": 1.0, "history_dropout": 0.5},
+            {
+                "variant": "topk", "d_sae": 512, "k": 128, "normalisation": "unit", "cosine": 1.0, "prediction": 0.002,
+                "history_dropout": 0.8, "n_steps": 2500, "batch_size": 512, "learning_rate": 5e-3, "decay_share": 0.2,
+            },
         ),
     )
 }  # fmt: skip
