@@ -18,6 +18,8 @@ from core.steering.steering import parse_edits as parse_core_edits
 
 RUN, VIEWER, NEURON, EDIT, WATCHED = "run", "viewer", "neuron", "edit", "watched"
 SEARCH, KIND, PURITY, HEAD, DEAD = "q", "about", "purity", "audience", "dead"
+MAX_WATCHED = 20
+"""Titles that a viewer can be built from."""
 FILTERS = (SEARCH, KIND, PURITY, HEAD, DEAD)
 
 PURITY_STEPS = {"50": 0.5, "80": 0.8, "95": 0.95}
@@ -181,10 +183,25 @@ def add_edit(key: str, steering: Steering) -> None:
 def watched(items: IdMap) -> list[int]:
     """Give the items of a viewer that was built from titles; none means a viewer of the log.
 
+    Before the widget of the titles is drawn: it starts with what the address names.
+
     Raises:
         DataError: The address names an item that this dataset does not have.
     """
-    return [items.index(name) for name in st.session_state.get(WATCHED) or []]
+    ids = st.query_params.get_all(WATCHED) or [i for i in st.session_state.get("watched_kept", []) if i in items]
+    chosen = [items.index(name) for name in dict.fromkeys(ids)][:MAX_WATCHED]
+    st.session_state[WATCHED] = [items.ids[i] for i in chosen]
+    save_watched()
+    return chosen
+
+
+def save_watched() -> None:
+    """Write the chosen titles to the address, and keep them for the way back to the page; for callbacks."""
+    st.session_state["watched_kept"] = ids = list(st.session_state.get(WATCHED) or [])
+    if ids and ids != st.query_params.get_all(WATCHED):
+        st.query_params[WATCHED] = ids
+    elif not ids and WATCHED in st.query_params:
+        del st.query_params[WATCHED]
 
 
 def filters() -> Filters:

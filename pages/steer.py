@@ -42,13 +42,14 @@ def run() -> None:
 def choose_viewer(shown: Run) -> Viewer:
     """Let a person build a viewer out of a few titles, else take the one of the side bar."""
     ids, titles = shown.dataset.items, shown.dataset.titles()
+    watched = state.watched(ids)
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         with st.popover("Build a viewer", icon=":material/person_add:"):
             st.multiselect(
-                "Titles this viewer has watched", list(ids.ids), key=state.WATCHED, bind="query-params", max_selections=20,
+                "Titles this viewer has watched", list(ids.ids), key=state.WATCHED, on_change=state.save_watched,
+                max_selections=state.MAX_WATCHED,
                 format_func=lambda i: one_line(titles[ids.index(i)], 80), placeholder="Choose three or more",
             )  # fmt: skip
-        watched = state.watched(ids)
         viewer = build_viewer(shown, watched) if watched else build_viewer(shown, None, current_viewer(shown))
         kind = "a simulated viewer" if shown.dataset.simulated and not watched else "a viewer"
         name = (
