@@ -35,7 +35,7 @@ SPISAK = "Spišák et al., From Knots to Knobs (2026)"
 
 MONOSEMANTIC: dict[str, Any] = {
     "variant": "relu", "d_sae": 22, "tied": True, "normalisation": "global", "decoder_norm": False,
-    "mse": 1.0, "cosine": 0.0, "kl": 0.015, "kl_rho": 0.05, "init": "random",
+    "mse": 1.0, "cosine": 0.0, "kl_rho": 0.05, "init": "random",
     "n_steps": 6000, "batch_size": 256, "learning_rate": 3e-3, "decay_share": 0.2,
 }  # fmt: skip
 
@@ -45,7 +45,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "monosemantic", ARVIV,
             "Few neurons, each as pure as can be: 22 tied ReLU neurons for viewers and items together.",
-            "mf", {"negatives": "popularity"}, MONOSEMANTIC, train_on_items=True,
+            "mf", {"negatives": "popularity"}, {**MONOSEMANTIC, "kl": 0.015, "prediction": 0.3}, train_on_items=True,
         ),
         Preset(
             "monosemantic-faithful", ARVIV,

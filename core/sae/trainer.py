@@ -181,7 +181,27 @@ class _Training:
                     )
                 log.append((step, loss, l0, dead_share, values))
                 progress("sae", step, config.n_steps, {"loss": loss, "l0": l0, "dead_share": dead_share})
+        if config.only_direction:
+            self._restore_length()
         return self.weights.freeze(self.model_config, self.global_scale), _history(log)
+
+    @torch.no_grad()
+    def _restore_length(self) -> None:
+        """Scale activations and b_dec by one number, so that reconstructions have the length of what they rebuild.
+
+        The cosine sees directions only, and lengths drift in training. With c = sum x·x_hat / sum x_hat·x_hat over the
+        viewers, x_hat becomes c x_hat: W_enc and b_enc times c (every gate keeps its choice), b_dec times c, and b_enc
+        made up for the other centre.
+        """
+        weights, batch = self.weights, self._forward(self.populations[0])[0]
+        c = (batch.x * batch.x_hat).sum() / batch.x_hat.square().sum().clamp_min(losses.TINY)
+        if not bool(c > 0) or self.config.tied:
+            return
+        weights.encoder *= c
+        weights.b_enc *= c
+        if self.config.centre_input:
+            weights.b_enc += (c - 1) * (weights.encoder @ weights.b_dec)
+        weights.b_dec *= c
 
     def _embed(self, kind: int, rows: np.ndarray) -> np.ndarray:
         """Give the embeddings of a batch, of viewers with a part of their histories dropped where that is wanted."""

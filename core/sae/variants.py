@@ -119,6 +119,11 @@ class TrainConfig:
             "Set sae.warmup_share and sae.decay_share to shares of the training, for example 0 and 0.2.",
         )
 
+    @property
+    def only_direction(self) -> bool:
+        """No term of the loss sees the length of a reconstruction."""
+        return not (self.mse or self.fvu or self.prediction)
+
 
 class Active(NamedTuple):
     """The activations of a batch, sparse where the variant knows how many there are."""

@@ -8,7 +8,7 @@ from torch.nn import functional
 from core.configs import from_dict
 from core.errors import ConfigError, TrainingError
 from core.presets import PRESETS, preset
-from core.sae import losses
+from core.sae import losses, metrics
 from core.sae.trainer import Weights, learning_rate, train
 from core.sae.variants import VARIANTS, TrainConfig
 
@@ -178,6 +178,15 @@ def test_dead_neurons_come_back_by_the_auxiliary_loss():
         sae, _ = train(wide, dataclasses.replace(config, auxk_coefficient=coefficient), seed=0)
         alive.append((sae.encode(wide) > 0).any(axis=0).sum())
     assert alive[0] < 92 < alive[1]
+
+
+@pytest.mark.parametrize("centre_input", [True, False])
+def test_the_cosine_alone_gives_back_the_length_too(centre_input):
+    config = dataclasses.replace(SMALL, d_sae=64, k=8, mse=0.0, cosine=1.0, n_steps=800, centre_input=centre_input)
+    sae, history = train(X, config, seed=0)
+    assert metrics.cosine(X, sae.reconstruct(X)) == pytest.approx(1 - history.loss[-1], abs=0.01)
+    x_hat = sae.reconstruct(X)
+    assert (X * x_hat).sum() / (x_hat * x_hat).sum() == pytest.approx(1, abs=1e-4)
 
 
 def test_fewer_rows_than_neurons_give_a_model():
