@@ -50,7 +50,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             "monosemantic-faithful", ARVIV,
             "The same 22 neurons, held to the recommender's own scores and under little pressure to be sparse.",
-            "mf", {"negatives": "uniform"}, {**MONOSEMANTIC, "kl": 0.001, "prediction": 5.0}, train_on_items=True,
+            "mf", {"negatives": "uniform"}, {**MONOSEMANTIC, "kl": 0.0005, "prediction": 5.0}, train_on_items=True,
         ),
         Preset(
             "knots", SPISAK,
