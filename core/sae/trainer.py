@@ -191,7 +191,7 @@ class _Training:
 
         The cosine sees directions only, and lengths drift in training. With c = sum x·x_hat / sum x_hat·x_hat over the
         viewers, x_hat becomes c x_hat: W_enc and b_enc times c (every gate keeps its choice), b_dec times c, and b_enc
-        made up for the other centre.
+        made up for the other centre. A tied model stays as it is: its encoder is no longer its own.
         """
         weights, batch = self.weights, self._forward(self.populations[0])[0]
         c = (batch.x * batch.x_hat).sum() / batch.x_hat.square().sum().clamp_min(losses.TINY)
