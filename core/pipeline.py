@@ -33,7 +33,7 @@ from core.steering.compare import compare
 from core.steering.steering import Steering, contributions, steer
 from core.workspace import STAGES, Meta, Workspace, artefact_id
 
-DEMO_SETTINGS = {"recommender.embedding_size": "48", "sae.d_sae": "160", "sae.k": "24", "sae.n_steps": "1000"}
+DEMO_SETTINGS = {"recommender.embedding_size": "48", "sae.d_sae": "72", "sae.k": "24", "sae.n_steps": "1000"}
 
 SECTIONS = ("data", "split", "recommender", "sae")
 """What a setting can start with: `sae.k=64`."""

@@ -77,6 +77,15 @@ def select(concepts: pd.DataFrame, filters: Filters) -> pd.DataFrame:
     return concepts[keep]
 
 
+def named(label: str, neuron: int) -> str:
+    """Give a label without the number that keeps it apart from others, for where the number stands beside it anyway.
+
+    >>> named("Mixed · #17", 17)
+    'Mixed'
+    """
+    return label.removesuffix(f" · #{neuron}")
+
+
 def nearest_labels(concepts: pd.DataFrame, text: str, n: int = 5) -> list[str]:
     """Give labels that are spelt like a search that found nothing."""
     spelt = {label.casefold(): label for label in concepts.loc[concepts["alive"], "label"].fillna("") if label}

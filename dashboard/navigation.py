@@ -6,6 +6,7 @@ import streamlit as st
 
 from dashboard import state
 from dashboard.escape import for_markdown
+from dashboard.listing import named
 
 PAGES = Path(__file__).resolve().parents[1] / "pages"
 
@@ -24,7 +25,7 @@ def concept_link(neuron: int, label: str) -> None:
     """Draw a link to a concept."""
     st.page_link(
         path_of("concept"),
-        label=f"{for_markdown(label, 44)} :gray[#{neuron}]",
+        label=f"{for_markdown(named(label, neuron), 44)} :gray[#{neuron}]",
         query_params=state.link(neuron=str(neuron)),
     )
 

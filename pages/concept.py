@@ -18,7 +18,7 @@ from dashboard.charts import (
     purity_figure,
     table_html,
 )
-from dashboard.listing import around, select
+from dashboard.listing import around, named, select
 from dashboard.navigation import concept_link, go, steer_edit
 from dashboard.panels import (
     Metric,
@@ -76,7 +76,7 @@ def show_head(shown: Run, facts: Any) -> None:
     j = int(facts["neuron"])
     concepts = cache.concepts(shown.id)
     place, before, after = around(select(concepts, state.filters()), j)
-    label = facts["label"] if facts["alive"] else "A dead neuron"
+    label = named(facts["label"], j) if facts["alive"] else "A dead neuron"
     chips = [(f"#{j}", True), (f"label: {facts['label_source']}" if facts["alive"] else "no label", False)]
     if place is not None:
         chips.append((f"no. {place + 1} in the list", False))

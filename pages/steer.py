@@ -11,13 +11,16 @@ from dashboard import cache, state
 from dashboard.charts import percent, table_html
 from dashboard.components.steer import LIMIT, MAX_NEURONS, SteerInput, SteerNeuron, SteerTarget, show_steer
 from dashboard.escape import for_markdown
+from dashboard.listing import named
 from dashboard.navigation import concept_link
 from dashboard.panels import show_card, show_header, show_note, show_section
 from dashboard.sidebar import current_run, current_viewer
 from dashboard.viewers import Viewer, build_viewer, starting_concepts
 
 N = 20
-STRENGTH = 1.0
+N_TRIES = 4
+"""Suggestions on an untouched page."""
+STRENGTH = 0.5
 """Of a suggestion, in units of strong activations."""
 
 
@@ -32,32 +35,41 @@ def run() -> None:
         return
     if not steering.edits:
         steering = Steering(tuple(Edit(j, "add", 0.0) for j in starting_concepts(shown, viewer)))
+    if len(steering.edits) > MAX_NEURONS:
+        show_note(f"Only the first {MAX_NEURONS} concepts of the address are shown.")
     steering = as_added(viewer, steering)
-    show_choices(shown, steering)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        show_choices(shown, steering)
+        show_builder(shown)
     released = show_element(shown, viewer, steering)
     state.keep_released(steering, released)
     show_after(shown, viewer, released)
 
 
 def choose_viewer(shown: Run) -> Viewer:
-    """Let a person build a viewer out of a few titles, else take the one of the side bar."""
+    """Take the viewer that was built from titles, else the one of the side bar, and say who it is."""
     ids, titles = shown.dataset.items, shown.dataset.titles()
     watched = state.watched(ids)
-    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        with st.popover("Build a viewer", icon=":material/person_add:"):
-            st.multiselect(
-                "Titles this viewer has watched", list(ids.ids), key=state.WATCHED, on_change=state.save_watched,
-                max_selections=state.MAX_WATCHED,
-                format_func=lambda i: one_line(titles[ids.index(i)], 80), placeholder="Choose three or more",
-            )  # fmt: skip
-        viewer = build_viewer(shown, watched) if watched else build_viewer(shown, None, current_viewer(shown))
-        kind = "a simulated viewer" if shown.dataset.simulated and not watched else "a viewer"
-        name = (
-            "A viewer built from titles" if watched else f"Viewer {shown.dataset.users.ids[viewer.user or 0]}, {kind}"
-        )
-        last = ", ".join(one_line(titles[i], 40) for i in viewer.history[-3:])
-        show_note(f"{name}: {len(viewer.history):,} titles in the history, the last ones {last}.")
+    if watched:
+        viewer, name = build_viewer(shown, watched), "A viewer built from titles"
+    else:
+        viewer = build_viewer(shown, None, current_viewer(shown))
+        kind = "a simulated viewer, " if shown.dataset.simulated else ""
+        name = f"{kind}{shown.dataset.users.ids[viewer.user or 0]}".capitalize()
+    last = ", ".join(one_line(titles[i], 40) for i in viewer.history[-3:])
+    show_note(f"{name}: {len(viewer.history):,} titles in the history, the last ones {last}.")
     return viewer
+
+
+def show_builder(shown: Run) -> None:
+    """Draw the box in which a viewer is built out of a few titles."""
+    ids, titles = shown.dataset.items, shown.dataset.titles()
+    with st.popover("Build a viewer", icon=":material/person_add:"):
+        st.multiselect(
+            "Titles this viewer has watched", list(ids.ids), key=state.WATCHED, on_change=state.save_watched,
+            max_selections=state.MAX_WATCHED, placeholder="Choose three or more",
+            format_func=lambda i: one_line(titles[ids.index(i)], 80),
+        )  # fmt: skip
 
 
 def as_added(viewer: Viewer, steering: Steering) -> Steering:
@@ -75,24 +87,24 @@ def show_choices(shown: Run, steering: Steering) -> None:
     """Draw the box that adds a concept, and suggestions where nothing was moved yet."""
     concepts = cache.concepts(shown.id)
     alive = concepts[concepts["alive"]]
-    labels = dict(zip(alive["neuron"], alive["label"], strict=True))
+    labels = {j: named(label, j) for j, label in zip(alive["neuron"], alive["label"], strict=True)}
     taken = {e.neuron for e in steering.edits}
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.selectbox(
-            "Add a concept", [j for j in alive["neuron"] if j not in taken], index=None, key="add_concept",
-            format_func=lambda j: f"{one_line(labels[j], 60)} #{j}", placeholder="Type a name, for example horror",
-            on_change=state.add_edit, args=("add_concept", steering), disabled=len(taken) >= MAX_NEURONS, width=360,
-            help=f"Up to {MAX_NEURONS} concepts at once.",
+    st.selectbox(
+        "Add a concept", [j for j in alive["neuron"] if j not in taken], index=None, key="add_concept",
+        format_func=lambda j: f"{one_line(labels[j], 60)} #{j}", placeholder="Type a name, for example horror",
+        on_change=state.add_edit, args=("add_concept", steering), disabled=len(taken) >= MAX_NEURONS, width=320,
+        help=f"Up to {MAX_NEURONS} concepts at once.",
+    )  # fmt: skip
+    if any(e.value for e in steering.edits):
+        return
+    unit = shown.table.frame["strong_activation"]
+    for place, edit in enumerate(steering.edits[:N_TRIES]):
+        last = place == len(steering.edits) - 1
+        value = (-STRENGTH if last else STRENGTH) * float(unit.iloc[edit.neuron])
+        st.button(
+            f"{'Less' if last else 'More'} {for_markdown(labels.get(edit.neuron, ''), 40)}", key=f"try-{place}",
+            on_click=state.set_edits, args=(with_value(steering, edit.neuron, value),),
         )  # fmt: skip
-        if not any(e.value for e in steering.edits):
-            frame = shown.table.frame
-            for place, edit in enumerate(steering.edits[:4]):
-                sign, word = (-1, "Less") if place == 3 else (1, "More")
-                value = sign * STRENGTH * float(frame["strong_activation"].iloc[edit.neuron])
-                st.button(
-                    f"{word} {for_markdown(labels.get(edit.neuron, ''), 40)}", key=f"try-{place}",
-                    on_click=state.set_edits, args=(with_value(steering, edit.neuron, value),),
-                )  # fmt: skip
 
 
 def with_value(steering: Steering, neuron: int, value: float) -> Steering:
@@ -112,7 +124,7 @@ def show_element(shown: Run, viewer: Viewer, steering: Steering) -> Steering:
         seen=viewer.history,
         neurons=[
             SteerNeuron(
-                e.neuron, str(frame["label"].iloc[e.neuron]), unit_of(frame, e.neuron),
+                e.neuron, named(str(frame["label"].iloc[e.neuron]), e.neuron), unit_of(frame, e.neuron),
                 float(viewer.acts[0, e.neuron]), row, e.value,
             )
             for e, row in zip(steering.edits, rows, strict=True)

