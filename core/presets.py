@@ -58,7 +58,7 @@ PRESETS: dict[str, Preset] = {
             "elsa", {},
             {
                 "variant": "topk", "d_sae": 512, "k": 128, "normalisation": "unit", "cosine": 1.0, "prediction": 0.002,
-                "history_dropout": 0.8, "n_steps": 2500, "batch_size": 512, "learning_rate": 5e-3, "decay_share": 0.2,
+                "history_dropout": 0.8, "n_steps": 2500, "batch_size": 512, "learning_rate": 4e-3, "decay_share": 0.2,
             },
         ),
     )

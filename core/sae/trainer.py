@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from core.configs import check
 from core.errors import TrainingError
@@ -171,6 +172,8 @@ class _Training:
         for step in range(1, config.n_steps + 1):
             x = [self._embed(kind, next(rows)) for kind, rows in enumerate(batches)]
             terms, l0 = self._step(x, learning_rate(config, step))
+            if config.restart_dead and step % config.dead_after == 0 and step < config.n_steps * 0.9:
+                self._restart_dead()
             if step % every == 0 or step in (1, config.n_steps):
                 values = {name: float(value.detach()) for name, value in terms.items()}
                 loss, dead_share = sum(values.values()), float(self._dead().float().mean())
@@ -204,10 +207,15 @@ class _Training:
         weights.b_dec *= c
 
     def _embed(self, kind: int, rows: np.ndarray) -> np.ndarray:
-        """Give the embeddings of a batch, of viewers with a part of their histories dropped where that is wanted."""
-        if kind == 0 and self.augment is not None and self.config.history_dropout > 0:
-            return self.augment(self.rng, rows, float(self.rng.uniform(0, self.config.history_dropout)))
-        return self.populations[kind][rows]
+        """Give the embeddings of a batch; where histories are dropped, the second half of its viewers lose a share.
+
+        The first half stays whole: a neuron must live on real viewers, not on thinned ones only.
+        """
+        X, dropout = self.populations[kind], self.config.history_dropout
+        if kind or self.augment is None or not dropout:
+            return X[rows]
+        whole, thinned = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+        return np.concatenate([X[whole], self.augment(self.rng, thinned, float(self.rng.uniform(0, dropout)))])
 
     def _dead(self) -> Tensor:
         return self.silent_steps >= self.config.dead_after
@@ -239,6 +247,28 @@ class _Training:
             weights.normalise_decoder()
         self.silent_steps = torch.where(fired, 0, self.silent_steps + 1)
         return terms, n_active / n_rows
+
+    @torch.no_grad()
+    def _restart_dead(self) -> None:
+        """Start dead neurons again as directions of the embeddings that are rebuilt worst, one embedding a neuron.
+
+        Their rows get the mean length of the living rows, their biases the mean bias, and Adam forgets them.
+        """
+        dead, weights = self._dead(), self.weights
+        if not bool(dead.any()) or bool(dead.all()):
+            return
+        rows = self.rng.permutation(len(self.populations[0]))[: max(self.config.batch_size, int(dead.sum()))]
+        batch = self._forward(self.populations[0][rows])[0]
+        worst = (batch.x - batch.x_hat).square().sum(dim=1).argsort(descending=True)
+        where = dead.nonzero().flatten()[: len(worst)]
+        directions = functional.normalize(batch.x[worst[: len(where)]] - weights.b_dec, dim=1)
+        for matrix in [weights.W_dec] if self.config.tied else [weights.W_dec, weights.encoder]:
+            matrix[where] = directions * matrix[~dead].norm(dim=1).mean()
+        weights.b_enc[where] = weights.b_enc[~dead].mean()
+        for parameter in (weights.W_dec, weights.encoder, weights.b_enc):
+            for moment in ("exp_avg", "exp_avg_sq"):
+                self.optimiser.state[parameter][moment][where] = 0
+        self.silent_steps[where] = 0
 
     def _forward(self, X: np.ndarray) -> tuple[Pass, Tensor, Tensor]:
         """Encode and decode a batch; give it on the normalised scale, with the way back."""

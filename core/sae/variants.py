@@ -41,10 +41,11 @@ class TrainConfig:
         auxk_coefficient: Weight of the loss that revives dead neurons (`topk` only).
         k_aux: Dead neurons that may fire for an embedding in that loss.
         dead_after: Steps without firing after which a neuron counts as dead in training.
+        restart_dead: Dead neurons start again as directions of badly rebuilt embeddings, every `dead_after` steps.
         item_weight: Weight of the item probes beside the viewers, where items are trained on.
         init: Neurons start as directions of training embeddings (`data`) or random ones (`random`).
         history_dropout: Largest share of a viewer's history that is dropped when it is trained on, in [0, 1);
-            each step draws its share between 0 and this. 0 trains on the embeddings as they are.
+            each step draws its share between 0 and this, for half of its viewers. 0 leaves all histories whole.
         n_steps: Steps of gradient descent.
         batch_size: Embeddings a step; the same number of item probes joins where items are trained on.
         learning_rate: Of Adam, at its highest.
@@ -70,6 +71,7 @@ class TrainConfig:
     auxk_coefficient: float = 1 / 32
     k_aux: int = 64
     dead_after: int = 50
+    restart_dead: bool = True
     item_weight: float = 1.0
     init: Literal["data", "random"] = "data"
     history_dropout: float = 0.0

@@ -130,13 +130,15 @@ def test_history_dropout_trains_on_what_the_histories_become():
         calls.append((rows, dropout))
         return -X[rows]
 
-    config = dataclasses.replace(SMALL, history_dropout=0.4)
+    config = dataclasses.replace(SMALL, history_dropout=0.4, n_steps=300)
     dropped, _ = train(X, config, seed=0, augment=augment)
+    plain, _ = train(X, dataclasses.replace(config, history_dropout=0.0), seed=0, augment=augment)
     assert len(calls) == config.n_steps
+    assert {len(rows) for rows, _ in calls} == {config.batch_size // 2}, "half of the viewers stay whole"
     assert all(0 <= share < 0.4 for _, share in calls)
     assert len({share for _, share in calls}) > 1
-    flipped = np.square(dropped.reconstruct(-X) + X).mean()
-    assert flipped < np.square(dropped.reconstruct(X) - X).mean(), "it learnt from the embeddings that augment gave"
+    error = [np.square(sae.reconstruct(-X) + X).mean() for sae in (plain, dropped)]
+    assert error[1] < error[0] / 2, "it learnt from the embeddings that augment gave"
 
 
 def test_item_probes_are_learnt_beside_viewers():
@@ -172,7 +174,7 @@ def test_the_prediction_term_improves_scores_and_leaves_the_scorer_frozen():
 
 def test_dead_neurons_come_back_by_the_auxiliary_loss():
     wide, _ = planted(n=2000, d_in=64, n_directions=100, n_active=2)
-    config = dataclasses.replace(SMALL, d_sae=100, k=2, init="random", n_steps=500, dead_after=20)
+    config = dataclasses.replace(SMALL, d_sae=100, k=2, init="random", n_steps=500, dead_after=20, restart_dead=False)
     alive = []
     for coefficient in (0.0, 1 / 32):
         sae, _ = train(wide, dataclasses.replace(config, auxk_coefficient=coefficient), seed=0)
@@ -187,6 +189,21 @@ def test_the_cosine_alone_gives_back_the_length_too(centre_input):
     assert metrics.cosine(X, sae.reconstruct(X)) == pytest.approx(1 - history.loss[-1], abs=0.01)
     x_hat = sae.reconstruct(X)
     assert (X * x_hat).sum() / (x_hat * x_hat).sum() == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize("config", [SMALL, dataclasses.replace(SMALL, tied=True)], ids=["untied", "tied"])
+def test_dead_neurons_start_again_where_the_reconstruction_is_worst(config):
+    wide, _ = planted(n=2000, d_in=64, n_directions=100, n_active=2)
+    config = dataclasses.replace(
+        config, d_sae=100, k=2, init="random", n_steps=500, dead_after=20, auxk_coefficient=0.0
+    )
+    alive = []
+    for restart in (False, True):
+        sae, _ = train(wide, dataclasses.replace(config, restart_dead=restart), seed=0)
+        alive.append((sae.encode(wide) > 0).any(axis=0).sum())
+        assert np.allclose(np.linalg.norm(sae.W_dec, axis=1), 1, atol=1e-5)
+        assert not config.tied or np.array_equal(sae.W_enc, sae.W_dec.T)
+    assert alive[0] < 97 <= alive[1]
 
 
 def test_fewer_rows_than_neurons_give_a_model():
