@@ -4,9 +4,10 @@ import numpy as np
 import streamlit as st
 
 from core.errors import ConfigError, DataError, MissingStageError
-from core.pipeline import DEMO, Run
+from core.pipeline import DEMO, Run, RunInfo
 from dashboard import cache, state
 from dashboard.components.copy_link import copy_link
+from dashboard.escape import for_markdown
 from dashboard.panels import show_note
 
 N_VIEWERS = 60
@@ -56,21 +57,37 @@ def show_sidebar() -> None:
         return
     with st.sidebar:
         if len(known) > 1:
-            show_runs([info.id for info in known])
+            show_runs(known)
         run = current_run()
-        info = next(i for i in known if i.id == run.id)
-        show_note(f"{info.dataset} · {info.recommender} · {info.preset} · seed {info.seed}")
+        if len(known) == 1:
+            show_note(name_of(known[0]))
         copy_link({state.RUN: run.id, state.VIEWER: show_viewers(run)})
 
 
-def show_runs(ids: list[str]) -> None:
-    """Draw the choice among several runs; a run that the address names and that is not there leaves it empty."""
+def name_of(info: RunInfo) -> str:
+    """Give the words that people know a run by."""
+    return f"{info.dataset} · {info.recommender} · {info.preset} · seed {info.seed}"
+
+
+def show_runs(known: list[RunInfo]) -> None:
+    """Draw the choice among several runs; a run that the address names and that is not there leaves it empty.
+
+    Runs that differ in a setting only have the same words: those show the end of their id too.
+    """
+    words = [name_of(info) for info in known]
+    names = {
+        info.id: word if words.count(word) == 1 else f"{word} · {info.id.rpartition('-')[2]}"
+        for info, word in zip(known, words, strict=True)
+    }
     try:
-        chosen = state.run_id(ids)
+        chosen = state.run_id(list(names))
     except ConfigError:
         chosen = None
     key = state.show_choice(state.RUN, chosen)
-    st.selectbox("Run", ids, index=None, key=key, on_change=state.take_choice, args=(state.RUN,))
+    st.selectbox(
+        "Run", list(names), index=None, key=key, format_func=lambda i: names.get(i, i), on_change=state.take_choice,
+        args=(state.RUN,), help="\n\n".join(for_markdown(names[i], 200) for i in names if i == chosen) or None,
+    )  # fmt: skip
 
 
 def show_viewers(run: Run) -> str:

@@ -54,8 +54,8 @@ def choose_viewer(shown: Run) -> Viewer:
         viewer, name = build_viewer(shown, watched), "A viewer built from titles"
     else:
         viewer = build_viewer(shown, None, current_viewer(shown))
-        kind = "a simulated viewer, " if shown.dataset.simulated else ""
-        name = f"{kind}{shown.dataset.users.ids[viewer.user or 0]}".capitalize()
+        kind = "Simulated viewer" if shown.dataset.simulated else "Viewer"
+        name = f"{kind} {shown.dataset.users.ids[viewer.user or 0]}"
     last = ", ".join(one_line(titles[i], 40) for i in viewer.history[-3:])
     show_note(f"{name}: {len(viewer.history):,} titles in the history, the last ones {last}.")
     return viewer

@@ -248,7 +248,7 @@ def test_another_run_can_be_chosen_and_has_its_own_concepts(tiny_folder: Path, t
         assert f"of {run.sae.config.d_sae} concepts" in shown(app)
         assert query(app, "run") == run.id
         assert "viewer" not in app.query_params
-    assert set(choice.options) == {run.id for run in runs}
+    assert set(choice.options) == {f"tiny · elsa · knots · seed 0 · {run.id[-8:]}" for run in runs}
 
 
 @pytest.mark.parametrize("page", PAGES)
