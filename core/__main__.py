@@ -18,9 +18,10 @@ from core.data.download import CATALOGUE, available, fetch
 from core.doctor import examine
 from core.errors import ConfigError, UserError
 from core.neurons.concepts import LENGTHS
-from core.pipeline import DEMO, BuildRequest, Run, build, open_run, steer_viewer
+from core.pipeline import DEMO, BuildRequest, build
 from core.presets import PRESETS
 from core.recommenders.base import RECOMMENDERS
+from core.runs import Run, open_run, steer_viewer
 from core.steering.steering import parse_edits
 from core.workspace import Workspace, to_plain
 

@@ -10,7 +10,8 @@ import streamlit as st
 
 from core.data.groups import popularity_groups
 from core.neurons.concepts import concepts_of
-from core.pipeline import BuildRequest, Run, RunInfo, list_runs, open_run
+from core.pipeline import BuildRequest
+from core.runs import Run, RunInfo, list_runs, open_run
 from core.workspace import STAGES, Workspace
 from dashboard.components.steer import Catalogue, pack_items
 from dashboard.listing import list_concepts

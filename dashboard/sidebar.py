@@ -4,7 +4,8 @@ import numpy as np
 import streamlit as st
 
 from core.errors import ConfigError, DataError, MissingStageError
-from core.pipeline import DEMO, Run, RunInfo
+from core.pipeline import DEMO
+from core.runs import Run, RunInfo
 from dashboard import cache, state
 from dashboard.components.copy_link import copy_link
 from dashboard.escape import for_markdown

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from core.pipeline import Run
 from core.recommenders.base import rank
+from core.runs import Run
 from dashboard import cache
 
 N_START = 4

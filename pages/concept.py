@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core.pipeline import Run
+from core.runs import Run
 from dashboard import cache, state
 from dashboard.charts import (
     Item,

@@ -7,7 +7,8 @@ import numpy as np
 import streamlit as st
 
 from core.errors import MissingStageError
-from core.pipeline import DEMO, Run
+from core.pipeline import DEMO
+from core.runs import Run
 from dashboard import cache
 from dashboard.charts import DASH, match_phrase, number, percent, table_html
 from dashboard.escape import for_html, for_markdown

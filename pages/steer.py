@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 
 from core.errors import one_line
-from core.pipeline import Run
+from core.runs import Run
 from core.steering.compare import compare
 from core.steering.steering import Edit, Steering, deltas
 from dashboard import cache, state

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.pipeline import BuildRequest, Run, build
+from core.pipeline import BuildRequest, build
+from core.runs import Run
 from core.workspace import Workspace
 
 N_USERS, N_ITEMS = 90, 60

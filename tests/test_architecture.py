@@ -60,7 +60,15 @@ def test_core_knows_no_dashboard_and_draws_nothing() -> None:
 
 
 def test_the_sae_knows_no_users_items_or_datasets() -> None:
-    forbidden = ("core.data", "core.recommenders", "core.neurons", "core.steering", "core.pipeline", "core.labels")
+    forbidden = (
+        "core.data",
+        "core.recommenders",
+        "core.neurons",
+        "core.steering",
+        "core.pipeline",
+        "core.runs",
+        "core.labels",
+    )
     assert offenders("core.sae", *forbidden) == []
 
 
@@ -120,7 +128,9 @@ def test_nothing_unpickles() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("module", ["core.pipeline", "core.neurons.table", "core.steering.steering", "core.report"])
+@pytest.mark.parametrize(
+    "module", ["core.pipeline", "core.runs", "core.neurons.table", "core.steering.steering", "core.report"]
+)
 def test_the_common_path_imports_no_heavy_library(module: str) -> None:
     code = f"import sys, {module}; print(*(set(sys.modules) & {{'torch', 'umap', 'sklearn', 'numba', 'plotly'}}))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -14,8 +14,9 @@ import numpy as np
 
 from core.data.demo import planted_concepts
 from core.neurons.concepts import auc
-from core.pipeline import DEMO, BuildRequest, Run, build
+from core.pipeline import DEMO, BuildRequest, build
 from core.recommenders.base import rank
+from core.runs import Run
 from core.seeding import generator
 from core.steering.steering import Edit, Steering, steer
 from core.workspace import Workspace

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import main
-from core.pipeline import Run
+from core.runs import Run
 from tests.conftest import TINY_SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]

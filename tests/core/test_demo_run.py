@@ -5,7 +5,8 @@ import pytest
 
 from core.data.demo import planted_concepts
 from core.neurons.concepts import auc
-from core.pipeline import DEMO, Run, build
+from core.pipeline import DEMO, build
+from core.runs import Run
 from core.steering.steering import Edit, Steering
 from core.workspace import Workspace
 

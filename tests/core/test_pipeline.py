@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from core.errors import ConfigError, DataError, MissingStageError
-from core.pipeline import BuildRequest, Run, build, list_runs, open_run, plan, steer_viewer
+from core.pipeline import BuildRequest, build, plan
 from core.recommenders.base import rank
+from core.runs import Run, list_runs, open_run, steer_viewer
 from core.steering.steering import Edit, Steering, steer
 from core.workspace import STAGES, Workspace
 from tests.conftest import TINY_SETTINGS, tiny_request

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 
 from core.errors import UserError
-from core.pipeline import BuildRequest, Run, build, list_runs, steer_viewer
+from core.pipeline import BuildRequest, build
+from core.runs import Run, list_runs, steer_viewer
 from core.steering.steering import Edit, Steering
 from core.workspace import Workspace
 

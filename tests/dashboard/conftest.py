@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 import streamlit as st
 
-from core.pipeline import Run, build
+from core.pipeline import build
+from core.runs import Run
 from core.workspace import Workspace
 from tests.conftest import tiny_request, write_tiny
 from tests.dashboard.generated import HOSTILE

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from core.pipeline import Run, build, open_run, steer_viewer
+from core.pipeline import build
+from core.runs import Run, open_run, steer_viewer
 from core.steering.steering import Edit, Steering
 from core.workspace import Workspace
 from dashboard import state

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from core.pipeline import Run
+from core.runs import Run
 from dashboard.listing import around, audience_of, list_concepts, nearest_labels, search, select, to_csv
 from dashboard.state import Filters
 

@@ -11,7 +11,8 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from core.pipeline import Run, build
+from core.pipeline import build
+from core.runs import Run
 from core.workspace import Workspace
 from tests.conftest import tiny_request
 

@@ -6,7 +6,7 @@ from urllib.parse import urlparse
 import pytest
 from playwright.sync_api import Browser, Page
 
-from core.pipeline import Run
+from core.runs import Run
 from tests.dashboard.browser import ROOT, chromium, needs_chromium, ready, running_app
 
 pytestmark = [needs_chromium, pytest.mark.browser]
