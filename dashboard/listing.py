@@ -10,7 +10,7 @@ import pandas as pd
 
 from core.neurons.table import NeuronTable
 from dashboard.escape import for_csv
-from dashboard.state import AUDIENCES, Filters
+from dashboard.state import AUDIENCES, BANDS, Filters
 
 N_TITLES = 3
 CSV_COLUMNS = (
@@ -72,6 +72,9 @@ def select(concepts: pd.DataFrame, filters: Filters) -> pd.DataFrame:
         keep &= concepts["purity_at_20"] >= filters.purity - 1e-9
     if filters.audiences:
         keep &= concepts["audience"].isin(filters.audiences)
+    if filters.bands:
+        density = concepts["density_users"]
+        keep &= np.logical_or.reduce([(density > BANDS[b][0]) & (density <= BANDS[b][1]) for b in filters.bands])
     if not filters.dead:
         keep &= concepts["alive"]
     return concepts[keep]

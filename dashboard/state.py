@@ -17,13 +17,15 @@ from core.steering.steering import Edit, Steering
 from core.steering.steering import parse_edits as parse_core_edits
 
 RUN, VIEWER, NEURON, EDIT, WATCHED = "run", "viewer", "neuron", "edit", "watched"
-SEARCH, KIND, PURITY, HEAD, DEAD = "q", "about", "purity", "audience", "dead"
+SEARCH, KIND, PURITY, HEAD, BAND, DEAD = "q", "about", "purity", "audience", "fires", "dead"
 MAX_WATCHED = 20
 """Titles that a viewer can be built from."""
-FILTERS = (SEARCH, KIND, PURITY, HEAD, DEAD)
+FILTERS = (SEARCH, KIND, PURITY, HEAD, BAND, DEAD)
 
 PURITY_STEPS = {"50": 0.5, "80": 0.8, "95": 0.95}
 """Least purity@20, in percent as the page and the address show it."""
+BANDS = {"Rare": (0.0, 0.01), "Common": (0.01, 0.2), "Widespread": (0.2, 1.0)}
+"""By density, the share of viewers in whom a concept fires: above the first and up to the second number."""
 AUDIENCES = ("Mainstream", "Balanced", "Niche")
 """By head share: the highest, the middle and the lowest third of the concepts."""
 KINDS = ("Genre", "Tag", "Decade")
@@ -38,6 +40,7 @@ class Filters:
         kinds: What the best-matching catalogue concept must be: genre, tag, decade; empty shows all.
         purity: Least purity@20 in [0, 1]; 0 shows all.
         audiences: By head share; empty shows all.
+        bands: By density; empty shows all.
         dead: Show the neurons that never fire too.
     """
 
@@ -46,6 +49,7 @@ class Filters:
     purity: float = 0.0
     audiences: tuple[str, ...] = ()
     dead: bool = False
+    bands: tuple[str, ...] = ()
 
 
 def run_id(known: Sequence[str]) -> str:
@@ -218,7 +222,7 @@ def seed_filters() -> None:
     """Before the widgets of the filters: bring back what was chosen before the page was left."""
     for key, values in st.session_state.get("filters", {}).items():
         if key not in st.query_params and key not in st.session_state:
-            multiple = key in (KIND, HEAD)
+            multiple = key in (KIND, HEAD, BAND)
             st.session_state[key] = values if multiple else values[0] == "true" if key == DEAD else values[0]
 
 
@@ -232,7 +236,7 @@ def save_filters() -> Filters:
 def clear_filters(search: str = "") -> None:
     """Show every concept again, or those that a search finds; for callbacks."""
     st.session_state["filters"] = {}
-    for key, value in ((SEARCH, search), (KIND, []), (PURITY, None), (HEAD, []), (DEAD, False)):
+    for key, value in ((SEARCH, search), (KIND, []), (PURITY, None), (HEAD, []), (BAND, []), (DEAD, False)):
         st.session_state[key] = value
 
 
@@ -289,7 +293,8 @@ def parse_filters(values: Mapping[str, Sequence[str]]) -> Filters:
     Raises:
         ConfigError: A value that is not one of the choices.
     """
-    for key, allowed in ((KIND, KINDS), (HEAD, AUDIENCES), (PURITY, PURITY_STEPS), (DEAD, ("true", "false"))):
+    choices = {KIND: KINDS, HEAD: AUDIENCES, BAND: BANDS, PURITY: PURITY_STEPS, DEAD: ("true", "false")}
+    for key, allowed in choices.items():
         for value in values.get(key, ()):
             if value not in allowed:
                 raise ConfigError(
@@ -301,6 +306,7 @@ def parse_filters(values: Mapping[str, Sequence[str]]) -> Filters:
         kinds=tuple(values.get(KIND, ())),
         purity=max((PURITY_STEPS[v] for v in values.get(PURITY, ())), default=0.0),
         audiences=tuple(values.get(HEAD, ())),
+        bands=tuple(values.get(BAND, ())),
         dead="true" in values.get(DEAD, ()),
     )
 

@@ -1,11 +1,13 @@
 """Concept: what one neuron stands for, and what it does."""
 
+import json
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
 from core.runs import Run
+from core.workspace import to_plain
 from dashboard import cache, state
 from dashboard.charts import (
     Item,
@@ -91,8 +93,23 @@ def show_head(shown: Run, facts: Any) -> None:
                 "Next", icon=":material/chevron_right:", icon_position="right", key="after", type="tertiary",
                 disabled=after is None, on_click=state.set_neuron, args=(after,),
             )  # fmt: skip
+            st.download_button(
+                "JSON", concept_json(shown, facts), f"concept-{j}.json", "application/json", on_click="ignore",
+                icon=":material/download:", type="tertiary", help="Everything on this page, with the run it is from",
+            )  # fmt: skip
             if st.button("Steer with this", type="primary", icon=":material/tune:", disabled=not facts["alive"]):
                 go("steer", edit=steer_edit(j, facts["strong_activation"]))
+
+
+def concept_json(shown: Run, facts: Any) -> str:
+    """Write what is known of a concept, with the ids of everything it was made from."""
+    j, table, data = int(facts["neuron"]), shown.table, shown.dataset
+    top = [
+        {"item": data.items.ids[i], "title": str(data.item_table["title"].iloc[i]), "activation": float(act)}
+        for i, act in zip(table.top_items[j], table.top_item_acts[j], strict=True)
+        if i >= 0
+    ]
+    return json.dumps(to_plain({"ids": shown.ids, "neuron": dict(facts), "top_items": top}), indent=1)
 
 
 def show_strip(shown: Run, facts: Any) -> None:

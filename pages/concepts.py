@@ -61,6 +61,10 @@ def show_filters(n_dead: int) -> state.Filters:
                 "Audience", state.AUDIENCES, selection_mode="multi", key=state.HEAD, bind="query-params",
                 help="Thirds of the concepts by head share. " + help_of("head_share"),
             )  # fmt: skip
+            st.pills(
+                "Fires in", list(state.BANDS), selection_mode="multi", key=state.BAND, bind="query-params",
+                help="Rare: up to 1 % of the viewers. Common: up to 20 %. Widespread: more. " + help_of("density"),
+            )  # fmt: skip
             if n_dead:
                 st.toggle(
                     f"{n_dead:,} dead hidden · show", key=state.DEAD, bind="query-params", help=help_of("alive"),

@@ -1,16 +1,17 @@
 """Steer: promote and suppress concepts for one viewer, and watch the list follow."""
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from core.errors import one_line
 from core.runs import Run
-from core.steering.compare import compare
+from core.steering.compare import Move, compare
 from core.steering.steering import Edit, Steering, deltas
 from dashboard import cache, state
 from dashboard.charts import percent, table_html
 from dashboard.components.steer import LIMIT, MAX_NEURONS, SteerInput, SteerNeuron, SteerTarget, show_steer
-from dashboard.escape import for_markdown
+from dashboard.escape import for_csv, for_markdown
 from dashboard.listing import named
 from dashboard.navigation import concept_link
 from dashboard.panels import show_card, show_header, show_note, show_section
@@ -171,6 +172,10 @@ def show_after(shown: Run, viewer: Viewer, steering: Steering) -> None:
             was = "new" if move.rank_before is None else str(move.rank_before)
             body.append([str(move.rank_after), was, str(facts["title"]), ", ".join(facts["genres"])])
         st.html(table_html(["Rank", "Was", "Title", "Genres"], body, numeric=(0, 1)))
+        st.download_button(
+            "Download as CSV", list_csv(shown, moves.moves), "steered-list.csv", "text/csv", on_click="ignore",
+            icon=":material/download:",
+        )  # fmt: skip
         gone = ", ".join(str(rows["title"].iloc[m.item]) for m in moves.departed)
         show_note(f"{percent(moves.overlap)} of the list stays. " + (f"Left the list: {gone}." if gone else ""))
     if steering.edits:
@@ -179,6 +184,21 @@ def show_after(shown: Run, viewer: Viewer, steering: Steering) -> None:
             for edit in steering.edits:
                 concept_link(edit.neuron, str(shown.table.frame["label"].iloc[edit.neuron]))
     show_note("Offline: what the recommender would list, not what viewers would do.")
+
+
+def list_csv(shown: Run, moves: list[Move]) -> str:
+    """Write a list with its movements; texts are made safe for a spreadsheet."""
+    rows = shown.dataset.item_table.iloc[[m.item for m in moves]]
+    table = pd.DataFrame(
+        {
+            "rank": [m.rank_after for m in moves],
+            "rank_before": pd.array([m.rank_before for m in moves], dtype="Int64"),
+            "item_id": [for_csv(shown.dataset.items.ids[m.item]) for m in moves],
+            "title": [for_csv(t) for t in rows["title"]],
+            "genres": [for_csv("|".join(g)) for g in rows["genres"]],
+        }
+    )
+    return table.to_csv(index=False)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import pytest
 
 from core.runs import Run
 from dashboard.listing import around, audience_of, list_concepts, nearest_labels, search, select, to_csv
-from dashboard.state import Filters
+from dashboard.state import BANDS, Filters
 
 
 @pytest.fixture
@@ -62,6 +62,10 @@ def test_filters_apply_together_and_keep_the_order(concepts: pd.DataFrame) -> No
     assert _neurons(select(concepts, Filters(purity=0.8))) == [7, 3]
     assert _neurons(select(concepts, Filters(kinds=("Genre",)))) == [7, 0]
     assert _neurons(select(concepts, Filters(audiences=("Balanced",)))) == [3, 12]
+    for band, (low, high) in BANDS.items():
+        inside = concepts[concepts["alive"] & (concepts["density_users"] > low) & (concepts["density_users"] <= high)]
+        assert _neurons(select(concepts, Filters(bands=(band,)))) == inside["neuron"].tolist()
+    assert len(select(concepts, Filters(bands=tuple(BANDS)))) == int((concepts["density_users"] > 0).sum())
     assert _neurons(select(concepts, Filters(kinds=("Tag", "Decade"), purity=0.8, audiences=("Balanced",)))) == [3]
 
 
