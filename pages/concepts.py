@@ -124,7 +124,7 @@ def show_table(found: pd.DataFrame) -> int | None:
             "Best match": config.TextColumn(width=110),
             "Purity@20": config.NumberColumn(help=help_of("purity"), format="%.0f %%", width=85),
             "Lift": config.NumberColumn(help=help_of("lift"), format="%.1f ×", width=70),
-            "Viewers": config.NumberColumn(help=help_of("density"), format="%.1f %%", width=75),
+            "Viewers": config.NumberColumn(help=help_of("density"), format="%.2f %%", width=80),
             "Head share": config.NumberColumn(help=help_of("head_share"), format="%.0f %%", width=90),
             "Top items": config.TextColumn(width="large"),
         },

@@ -141,7 +141,8 @@ def show_element(shown: Run, viewer: Viewer, steering: Steering) -> Steering:
     if out.event is not None and out.event.kind == "remove":
         state.set_edits(Steering(tuple(e for e in steering.edits if e.neuron != out.event.neuron)))
         st.rerun()
-    return Steering(tuple(Edit(j, "add", value) for j, value in out.values))
+    # The shortest text of the float32 that both sides compute with: a short link, and not another list.
+    return Steering(tuple(Edit(j, "add", float(str(np.float32(value)))) for j, value in out.values))
 
 
 def unit_of(frame, neuron: int) -> float:
