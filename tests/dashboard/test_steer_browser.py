@@ -176,10 +176,10 @@ def test_keys_move_a_slider_and_python_gets_the_value(page: Page, app: str) -> N
     expect(number(page, 0)).to_have_value("0.6")
     in_python(page, "0.9;0;0")
     page.keyboard.press("End")
-    in_python(page, "3;0;0")
+    in_python(page, "4.5;0;0")
     assert items_of(steered(page)) == python_list(page)
     expect(page.locator(".slider").first).to_contain_text("▲ promote")
-    assert slider(page, 0).get_attribute("aria-valuetext") == "+2.00 times strong"
+    assert slider(page, 0).get_attribute("aria-valuetext") == "+3.00 times strong"
 
 
 def test_a_typed_number_is_taken_and_limited_to_the_range(page: Page, app: str) -> None:
@@ -188,12 +188,12 @@ def test_a_typed_number_is_taken_and_limited_to_the_range(page: Page, app: str) 
     in_python(page, "0;-1.33833;0")
     expect(page.locator(".slider").nth(1)).to_contain_text("▼ suppress")
     type_value(page, 1, "99")
-    in_python(page, "0;3.66667;0")
+    in_python(page, "0;5.5;0")
     slider(page, 0).focus()
-    expect(number(page, 1)).to_have_value("2")
+    expect(number(page, 1)).to_have_value("3")
     type_value(page, 1, "")
     slider(page, 0).focus()
-    expect(number(page, 1)).to_have_value("2")
+    expect(number(page, 1)).to_have_value("3")
     assert items_of(steered(page)) == python_list(page)
 
 
@@ -358,7 +358,7 @@ def test_the_table_says_the_same_as_the_ribbons(page: Page, app: str) -> None:
     assert page.locator(".steer td.move").all_inner_texts() == glyphs
     slider(page, 0).focus()
     page.keyboard.press("Home")
-    in_python(page, "-3;0;0")
+    in_python(page, "-4.5;0;0")
     assert items_of(page.locator(".steer td.title").all_inner_texts()) == python_list(page)
 
 

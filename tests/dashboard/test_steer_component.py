@@ -79,7 +79,7 @@ def test_a_value_at_the_end_of_its_slider_is_accepted_and_never_leaves_it() -> N
 @pytest.mark.parametrize(
     "bad",
     [
-        math.nan, math.inf, -math.inf, True, False, None, "1", [1], {"a": 1}, 4.01, -4.01, 1e308, 10**400, -(10**400),
+        math.nan, math.inf, -math.inf, True, False, None, "1", [1], {"a": 1}, LIMIT * 2.01, -LIMIT * 2.01, 1e308, 10**400, -(10**400),
     ],
 )  # fmt: skip
 def test_a_value_that_cannot_be_is_refused(bad: object) -> None:
@@ -89,7 +89,7 @@ def test_a_value_that_cannot_be_is_refused(bad: object) -> None:
 
 def test_the_range_is_that_of_each_slider() -> None:
     assert read(sent([1.6, 0.0])) is not None
-    with pytest.raises(UserError, match=r"neuron 30 is beyond ±1\."):
+    with pytest.raises(UserError, match=r"neuron 30 is beyond ±1\.5"):
         read(sent([0.0, 1.6]))
 
 

@@ -23,7 +23,7 @@ import streamlit as st
 from core.errors import ConfigError, UserError
 from core.recommenders.base import rank
 
-LIMIT = 2.0
+LIMIT = 3.0
 """The range of a slider, in units of "strong"."""
 STEP = 0.05
 """What one key press moves, in units of "strong"."""
