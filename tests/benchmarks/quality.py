@@ -104,7 +104,7 @@ def _monosemantic(run: Run) -> Iterator[Figure]:
 
 
 def _knots(run: Run) -> Iterator[Figure]:
-    model, sae, purity = run.report["recommender"], run.report["sae"], run.report["neurons"]["purity"]
+    model, sae = run.report["recommender"], run.report["sae"]
     yield Figure("ELSA: recall@20", model["recall_at_20"], 0.33, True)
     yield Figure("ELSA: nDCG@20", model["ndcg_at_20"], 0.25, True)
     yield Figure("ELSA: CPU seconds of training", model["fit_cpu_s"], 45, False)
@@ -113,8 +113,9 @@ def _knots(run: Run) -> Iterator[Figure]:
         yield Figure(f"knots: loss of {name}@20 [{low:+.4f}, {high:+.4f}]", sae[f"{name}_loss"], 0.02, False)
     yield Figure("knots: cosine", sae["cosine"], 0.97, True)
     yield Figure("knots: dead share", sae["dead_share"], 0.01, False)
-    genres = {g for row in run.dataset.item_table["genres"] for g in row}
-    pure = sum(values["10"] >= 0.8 for name, values in purity.items() if name in genres and values["10"] is not None)
+    concepts = run.table.concepts
+    genres = np.flatnonzero(concepts["kind"] == "genre")
+    pure = int((np.nanmax(run.table.purity[0][genres], axis=1) >= 0.8).sum())
     yield Figure("knots: genres with a neuron of purity@10 >= .8", pure, len(genres), True)
     knob = horror_knob(run)
     yield Figure(f"Horror knob #{knob.neuron} at {knob.strength:.2f} x strong: horror before", knob.before, 0.0, True)
