@@ -231,8 +231,15 @@ def _serve(workspace: Path, port: int) -> None:
     command = [
         sys.executable, "-m", "streamlit", "run", str(ROOT / "dashboard" / "app.py"),
         "--server.port", str(port), "--server.address", "127.0.0.1",
+        "--server.headless", "false" if _has_desktop() else "true",  # with a desktop, the browser opens by itself
     ]  # fmt: skip
     raise typer.Exit(subprocess.run(command, env=env, check=False).returncode)
+
+
+def _has_desktop() -> bool:
+    """Say whether somebody sits before this machine: a browser window can open, and output goes to a terminal."""
+    screen = sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return screen and sys.stdout.isatty()
 
 
 def main(arguments: list[str] | None = None) -> int:
