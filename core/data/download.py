@@ -134,6 +134,8 @@ def _reach(known: Known, root: Path) -> Iterator[None]:
         yield
     except (urllib.error.URLError, HTTPException, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", None) or error
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
         raise DataError(
             f"{known.url} cannot be downloaded: {reason}.",
             f"Try again, or get it elsewhere and unpack its files into {root / known.name}.",
