@@ -44,10 +44,13 @@ def build_viewer(run: Run, watched: list[int] | None, user: int | None = None, n
 def starting_concepts(run: Run, viewer: Viewer) -> list[int]:
     """Give the concepts of an untouched page: the best-evidenced ones of several meanings, last the viewer's own.
 
-    The viewer's own is the strongest one in them, in units of what is strong for that concept.
+    The viewer's own is the strongest one in them, in units of what is strong for that concept. An SAE in which nothing
+    fires has none.
     """
     concepts = cache.concepts(run.id)
     alive = concepts[concepts["alive"]]
+    if alive.empty:
+        return []
     unit = run.table.frame["strong_activation"].to_numpy()[alive["neuron"]]
     own = alive["neuron"].iloc[int(np.argmax(np.nan_to_num(viewer.acts[0, alive["neuron"]] / unit)))]
     best = alive[alive["neuron"] != own].drop_duplicates("best_concept")
