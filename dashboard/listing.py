@@ -53,8 +53,8 @@ def audience_of(head_share: np.ndarray, alive: np.ndarray) -> np.ndarray:
 def search(concepts: pd.DataFrame, text: str) -> pd.Series:
     """Say which concepts a search finds: `#17` by index; else a part of a label, of a top title or of the genre."""
     text = text.strip().casefold()
-    if text.startswith("#") and text[1:].isdigit():
-        return concepts["neuron"] == int(text[1:10])
+    if text.startswith("#") and (number := text[1:].strip()).isdecimal():
+        return concepts["neuron"] == int(number[:9])
     if not text:
         return pd.Series(True, index=concepts.index)
     found = pd.Series(False, index=concepts.index)

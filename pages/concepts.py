@@ -118,7 +118,7 @@ def show_table(found: pd.DataFrame) -> int | None:
                 help=help_of("evidence"),
                 format="%.0f",
                 min_value=0.0,
-                max_value=float(max(view["Evidence"].max(), 1.0)),
+                max_value=max(1.0, float(view["Evidence"].fillna(0.0).max())),
                 width=110,
             ),
             "Best match": config.TextColumn(width=110),

@@ -43,8 +43,8 @@ def _neurons(shown: pd.DataFrame) -> list[int]:
 @pytest.mark.parametrize(
     ("text", "found"),
     [
-        ("", [7, 3, 12, 0, 5]), ("horror", [7]), ("LAURA", [3]), ("#12", [12]), ("#1", []), (" noir ", [3]),
-        ("(", [12]), (".*", []), ("1990", [12]), ("#99999999999999999999", []),
+        ("", [7, 3, 12, 0, 5]), ("horror", [7]), ("LAURA", [3]), ("#12", [12]), ("# 12", [12]), ("#1", []),
+        (" noir ", [3]), ("(", [12]), (".*", []), ("1990", [12]), ("#99999999999999999999", []),
     ],
 )  # fmt: skip
 def test_search_looks_in_labels_titles_and_matches_or_takes_an_index(
