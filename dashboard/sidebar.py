@@ -8,8 +8,8 @@ from core.pipeline import DEMO
 from core.runs import Run, RunInfo
 from dashboard import cache, state
 from dashboard.components.copy_link import copy_link
-from dashboard.escape import for_markdown
 from dashboard.panels import show_note
+from dashboard.viewers import history_phrase
 
 N_VIEWERS = 60
 """How many viewers the side bar offers; any other id can be typed."""
@@ -60,8 +60,7 @@ def show_sidebar() -> None:
         if len(known) > 1:
             show_runs(known)
         run = current_run()
-        if len(known) == 1:
-            show_note(name_of(known[0]))
+        show_note(name_of(next(info for info in known if info.id == run.id)))
         copy_link({state.RUN: run.id, state.VIEWER: show_viewers(run)})
 
 
@@ -87,7 +86,7 @@ def show_runs(known: list[RunInfo]) -> None:
     key = state.show_choice(state.RUN, chosen)
     st.selectbox(
         "Run", list(names), index=None, key=key, format_func=lambda i: names.get(i, i), on_change=state.take_choice,
-        args=(state.RUN,), help="\n\n".join(for_markdown(names[i], 200) for i in names if i == chosen) or None,
+        args=(state.RUN,),
     )  # fmt: skip
 
 
@@ -110,5 +109,5 @@ def show_viewers(run: Run) -> str:
     user = users.index(chosen)
     kind = "simulated viewer" if run.dataset.simulated else "viewer"
     unseen = "never seen by the SAE" if user in run.split.unseen_users else "was in the SAE's training"
-    show_note(f"{len(run.dataset.history(user)):,} titles in the history · {kind}, {unseen}")
+    show_note(f"{history_phrase(len(run.dataset.history(user)))} · {kind}, {unseen}")
     return chosen

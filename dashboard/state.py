@@ -98,9 +98,14 @@ def show_choice(key: str, value: str | None) -> str:
 
 
 def take_choice(key: str) -> None:
-    """Take over what the widget of a shared choice holds; for callbacks. Another run has other viewers and concepts."""
+    """Take over what the widget of a shared choice holds; for callbacks.
+
+    Another run has other viewers and concepts; a viewer of the log takes the place of one that was built from titles.
+    """
     value = st.session_state.get(f"{key}_widget")
-    for gone in (RUN, VIEWER, NEURON) if key == RUN else (key,):
+    if key == VIEWER:
+        st.session_state.pop("watched_kept", None)
+    for gone in (RUN, VIEWER, NEURON) if key == RUN else (VIEWER, WATCHED):
         st.session_state.pop(f"chosen_{gone}", None)
         if gone in st.query_params:
             del st.query_params[gone]

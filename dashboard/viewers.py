@@ -55,3 +55,12 @@ def starting_concepts(run: Run, viewer: Viewer) -> list[int]:
     own = alive["neuron"].iloc[int(np.argmax(np.nan_to_num(viewer.acts[0, alive["neuron"]] / unit)))]
     best = alive[alive["neuron"] != own].drop_duplicates("best_concept")
     return [int(j) for j in best["neuron"].head(N_START - 1)] + [int(own)]
+
+
+def history_phrase(n: int) -> str:
+    """Say how long a history is.
+
+    >>> history_phrase(1), history_phrase(1200)
+    ('1 title in the history', '1,200 titles in the history')
+    """
+    return f"{n:,} title{'s' * (n != 1)} in the history"

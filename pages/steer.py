@@ -16,7 +16,7 @@ from dashboard.listing import named
 from dashboard.navigation import concept_link
 from dashboard.panels import show_card, show_header, show_note, show_section
 from dashboard.sidebar import current_run, current_viewer
-from dashboard.viewers import Viewer, build_viewer, starting_concepts
+from dashboard.viewers import Viewer, build_viewer, history_phrase, starting_concepts
 
 N = 20
 N_TRIES = 4
@@ -30,7 +30,9 @@ def run() -> None:
     shown = current_run()
     steering = state.edits(shown.sae.config.d_sae, shown.id)
     show_header("Steer", "What would this viewer be recommended if a concept counted more, or less?")
-    viewer = choose_viewer(shown)
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        viewer = choose_viewer(shown)
+        show_builder(shown)
     if shown.recommender.linear is None:
         show_card("Not live for this recommender", "Its scores are not linear: use python -m core steer.")
         return
@@ -41,7 +43,6 @@ def run() -> None:
     steering = as_added(viewer, steering)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         show_choices(shown, steering)
-        show_builder(shown)
     released = show_element(shown, viewer, steering)
     state.keep_released(steering, released)
     show_after(shown, viewer, released)
@@ -58,7 +59,7 @@ def choose_viewer(shown: Run) -> Viewer:
         kind = "Simulated viewer" if shown.dataset.simulated else "Viewer"
         name = f"{kind} {shown.dataset.users.ids[viewer.user or 0]}"
     last = ", ".join(one_line(titles[i], 40) for i in viewer.history[-3:])
-    show_note(f"{name}: {len(viewer.history):,} titles in the history, the last ones {last}.")
+    show_note(f"{name}: {history_phrase(len(viewer.history))}, the latest {last}.", width="content")
     return viewer
 
 
@@ -68,7 +69,7 @@ def show_builder(shown: Run) -> None:
     with st.popover("Build a viewer", icon=":material/person_add:"):
         st.multiselect(
             "Titles this viewer has watched", list(ids.ids), key=state.WATCHED, on_change=state.save_watched,
-            max_selections=state.MAX_WATCHED, placeholder="Choose three or more",
+            max_selections=state.MAX_WATCHED, placeholder="Choose three or more", select_all=False,
             format_func=lambda i: one_line(titles[ids.index(i)], 80),
         )  # fmt: skip
 
@@ -126,11 +127,10 @@ def show_element(shown: Run, viewer: Viewer, steering: Steering) -> Steering:
         neurons=[
             SteerNeuron(
                 e.neuron, named(str(frame["label"].iloc[e.neuron]), e.neuron), unit_of(frame, e.neuron),
-                float(viewer.acts[0, e.neuron]), row, e.value,
+                float(viewer.acts[0, e.neuron]), row, e.value, target(shown, e.neuron),
             )
             for e, row in zip(steering.edits, rows, strict=True)
         ],
-        target=target(shown, steering),
         n=N,
         version=state.edits_version(steering),
     )  # fmt: skip
@@ -151,12 +151,9 @@ def unit_of(frame, neuron: int) -> float:
     return unit if np.isfinite(unit) and unit > 0 else 1.0
 
 
-def target(shown: Run, steering: Steering) -> SteerTarget | None:
-    """Give the catalogue's concept that the most moved slider is about."""
-    if not steering.edits:
-        return None
-    focus = max(steering.edits, key=lambda e: abs(e.value)).neuron
-    name = str(shown.table.frame["best_concept"].iloc[focus])
+def target(shown: Run, neuron: int) -> SteerTarget | None:
+    """Give the catalogue's concept that a slider is about."""
+    name = str(shown.table.frame["best_concept"].iloc[neuron])
     mask = cache.masks(shown.id).get(name)
     return None if mask is None else SteerTarget(name, mask)
 

@@ -82,13 +82,13 @@ def steer_input(
         neuron = 17 + 31 * j
         label = HOSTILE[j % len(HOSTILE)] if hostile else LABELS[j % len(LABELS)]
         value = (values or {}).get(neuron, 0.0)
-        neurons.append(SteerNeuron(neuron, label, 1.5 + j / 3, max(0.0, 1.2 - j / 2), row, value))
+        target = SteerTarget(GENRES[j % len(GENRES)], world.genre == j % len(GENRES))
+        neurons.append(SteerNeuron(neuron, label, 1.5 + j / 3, max(0.0, 1.2 - j / 2), row, value, target))
     return SteerInput(
         items=world.items,
         base_scores=world.base,
         reconstructed=world.reconstructed,
         seen=world.seen,
         neurons=[x for x in neurons if x.neuron not in without],
-        target=SteerTarget("Horror", world.genre == 0),
         version=version,
     )

@@ -113,6 +113,27 @@ def test_the_browsers_list_is_pythons_list(page: Page, app: str, tiny_run: Run) 
         assert titles(page) == [row["title"] for row in expected]
 
 
+def test_another_slider_in_focus_keeps_mute_and_undo(page: Page, app: str, tiny_run: Run) -> None:
+    frame = tiny_run.table.frame
+    pair = frame[frame["alive"]].drop_duplicates("best_concept").head(2)
+    page.goto(f"{app}/steer?viewer=viewer+4&" + "&".join(f"edit={j}:add:0.0" for j in pair["neuron"]))
+    ready(page, STEERED)
+    focus = page.locator(".fact.target span")
+    for place, value in ((0, "0.5"), (1, "1.5")):
+        put(page, place, value)
+        expect(focus).to_have_text(f"{pair['best_concept'].iloc[place]} in the list")
+    page.locator(".slider").nth(1).get_by_role("button", name=re.compile("^Mute")).click()
+    page.wait_for_timeout(500)
+    ready(page, STEERED)
+    assert [float(text.split(":")[2]) != 0 for text in edits_of(page)] == [True, False]
+    expect(focus).to_have_text(f"{pair['best_concept'].iloc[0]} in the list")
+    boxes = page.locator(".slider input[type=number]")
+    for expected in (["0.5", "1.5"], ["0.5", "0"], ["0", "0"]):
+        page.get_by_role("button", name="Undo").click()
+        for place, value in enumerate(expected):
+            expect(boxes.nth(place)).to_have_value(value)
+
+
 def test_a_shared_link_shows_the_same_list_to_somebody_else(browser: Browser, app: str, tiny_run: Run) -> None:
     query = f"viewer=viewer+9&edit={horror(tiny_run)}:add:0.7"
     lists = []

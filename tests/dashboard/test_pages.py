@@ -209,6 +209,15 @@ def test_the_search_narrows_the_list_and_the_count_says_so(full: Run) -> None:
     assert f"{shown_rows} of {len(full.table.frame)} concepts" in html
 
 
+def test_a_list_of_one_concept_without_evidence_is_shown(full: Run) -> None:
+    frame = full.table.frame.copy()
+    j = int(frame.loc[frame["alive"], "neuron"].iloc[0])
+    frame.loc[j, "evidence"] = float("nan")
+    with changed(full.table, frame=frame):
+        app = open_page("concepts", q=f"#{j}")
+        assert f"1 of {len(frame)} concepts" in shown(app)
+
+
 def test_a_search_without_a_hit_offers_the_nearest_labels_and_a_way_back(full: Run) -> None:
     frame = full.table.frame
     word = next(w for label in frame.loc[frame["alive"], "label"] for w in label.split() if len(w) > 4 and w.isalpha())
@@ -236,6 +245,16 @@ def test_the_viewer_is_kept_from_page_to_page_and_any_id_can_be_given(full: Run)
     app.switch_page(str(ROOT / "pages" / "concept.py")).run()
     assert query(app, "viewer") == "viewer 7"
     assert next(s for s in app.selectbox if s.label == "Viewer").value == "viewer 7"
+
+
+def test_a_viewer_that_is_chosen_takes_the_place_of_one_built_from_titles(full: Run) -> None:
+    app = open_page("steer", watched=full.dataset.items.ids[0])
+    assert "A viewer built from titles: 1 title in the history" in shown(app)
+    choice = next(s for s in app.selectbox if s.label == "Viewer")
+    chosen = choice.options[3]
+    choice.set_value(chosen).run()
+    assert f"Viewer {chosen}: " in shown(app)
+    assert "watched" not in app.query_params
 
 
 def test_another_run_can_be_chosen_and_has_its_own_concepts(tiny_folder: Path, tmp_path: Path, monkeypatch) -> None:

@@ -331,7 +331,9 @@ def test_glyphs_numbers_and_departed_items_agree_with_the_lists(page: Page, app:
     assert gone, "the edit must change the list"
     expect(page.locator(".fact.kept strong")).to_have_text(f"{20 - len(gone)} of 20")
     expect(page.locator(".fact.fresh strong")).to_have_text(str(len(gone)))
-    horror = [sum(bool(world.target.mask[i]) for i in items) for items in (before, after)]
+    target = world.neurons[0].target
+    assert target is not None
+    horror = [sum(bool(target.mask[i]) for i in items) for items in (before, after)]
     expect(page.locator(".fact.target strong")).to_have_text(f"{horror[0]} → {horror[1]} of 20")
     assert items_of(page.locator(".departed .left bdi").all_inner_texts()) == gone
     assert page.locator(".original .row[data-gone=true]").count() == len(gone)

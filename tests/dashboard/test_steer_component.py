@@ -79,7 +79,8 @@ def test_a_value_at_the_end_of_its_slider_is_accepted_and_never_leaves_it() -> N
 @pytest.mark.parametrize(
     "bad",
     [
-        math.nan, math.inf, -math.inf, True, False, None, "1", [1], {"a": 1}, LIMIT * 2.01, -LIMIT * 2.01, 1e308, 10**400, -(10**400),
+        math.nan, math.inf, -math.inf, True, False, None, "1", [1], {"a": 1}, LIMIT * 2.01, -LIMIT * 2.01,
+        1e308, 10**400, -(10**400),
     ],
 )  # fmt: skip
 def test_a_value_that_cannot_be_is_refused(bad: object) -> None:
@@ -192,10 +193,10 @@ def unpack(payload: bytes) -> tuple[dict[str, object], bytes]:
 def test_the_payload_holds_the_arrays_in_their_order() -> None:
     target = SteerTarget("Drama", np.array([True, False, True]))
     row = np.array([0.5, 0, -1], np.float32)
-    core, payload = steer._pack("k", tiny(neurons=[NEURONS[0]._replace(row=row)], target=target))
+    core, payload = steer._pack("k", tiny(neurons=[NEURONS[0]._replace(row=row, target=target)]))
     header, body = unpack(payload)
-    assert header["core"] == core and header["slot"] == "k" and header["nItems"] == 3 and header["target"] == "Drama"
-    assert header["neurons"] == [{"neuron": 7, "label": "Horror", "unit": 2.0, "activation": 0.5}]
+    assert header["core"] == core and header["slot"] == "k" and header["nItems"] == 3
+    assert header["neurons"] == [{"neuron": 7, "label": "Horror", "unit": 2.0, "activation": 0.5, "target": "Drama"}]
     assert np.frombuffer(body, "<f4", 6).tolist() == [3, 2, 1, 0.5, 0, -1]
     assert np.frombuffer(body, "<i4", 3, 24).tolist() == [2, 1, 0]
     assert np.frombuffer(body, "u1", 3, 36).tolist() == [1, 0, 1]
@@ -234,7 +235,7 @@ def test_long_titles_are_cut_and_broken_ones_survive() -> None:
         {"reconstructed": np.array([-1])}, {"neurons": [NEURONS[0]] * 2},
         {"neurons": [NEURONS[0]._replace(neuron=i) for i in range(9)]}, {"neurons": [NEURONS[0]._replace(unit=0.0)]},
         {"neurons": [NEURONS[0]._replace(value=math.nan)]}, {"neurons": [NEURONS[0]._replace(row=np.zeros(4))]},
-        {"target": SteerTarget("T", np.zeros(4, bool))}, {"items": Catalogue(4, b"{}")},
+        {"neurons": [NEURONS[0]._replace(target=SteerTarget("T", np.zeros(4, bool)))]}, {"items": Catalogue(4, b"{}")},
     ],
 )  # fmt: skip
 def test_parts_that_do_not_fit_are_a_mistake_of_the_caller(change: dict[str, object]) -> None:

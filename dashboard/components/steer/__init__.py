@@ -48,6 +48,14 @@ class Catalogue(NamedTuple):
     texts: bytes
 
 
+class SteerTarget(NamedTuple):
+    """What a slider is about: its items in the list are counted while this slider is the most moved one."""
+
+    name: str
+    mask: np.ndarray
+    """(n_items,) bool."""
+
+
 class SteerNeuron(NamedTuple):
     """One slider."""
 
@@ -62,14 +70,7 @@ class SteerNeuron(NamedTuple):
     """(n_items,) float32: what +1 activation adds to each item's score for this viewer (his scale is already in it)."""
     value: float = 0.0
     """The added activation that the slider shows when the element takes values over; see `SteerInput.version`."""
-
-
-class SteerTarget(NamedTuple):
-    """The concept in focus: its items are counted live."""
-
-    name: str
-    mask: np.ndarray
-    """(n_items,) bool."""
+    target: SteerTarget | None = None
 
 
 class SteerInput(NamedTuple):
@@ -84,7 +85,6 @@ class SteerInput(NamedTuple):
     """Item indices that are never listed."""
     neurons: Sequence[SteerNeuron]
     """At most 8, no neuron twice."""
-    target: SteerTarget | None = None
     n: int = 20
     version: int = 0
     """Raise it to make the sliders take the neurons' `value`s over (a preset, a shared link). As long as it, the viewer
@@ -239,8 +239,8 @@ def _check(given: SteerInput) -> None:
     for x in given.neurons:
         if not (x.unit > 0 and all(math.isfinite(v) for v in (x.unit, x.activation, x.value))):
             raise ValueError(f"neuron {x.neuron}: unit {x.unit} activation {x.activation} value {x.value}")
-    if given.target is not None and np.shape(given.target.mask) != (n_items,):
-        raise ValueError(f"target mask: shape {np.shape(given.target.mask)}, expected ({n_items},)")
+        if x.target is not None and np.shape(x.target.mask) != (n_items,):
+            raise ValueError(f"target of {x.neuron}: shape {np.shape(x.target.mask)}, expected ({n_items},)")
     for name, indices in (("reconstructed", given.reconstructed), ("seen", given.seen)):
         array = np.asarray(indices)
         if array.size and (array.min() < 0 or array.max() >= n_items):
@@ -252,7 +252,13 @@ def _pack(key: str, given: SteerInput) -> tuple[str, bytes]:
     seen = np.unique(np.asarray(given.seen, np.int32))
     reconstructed = np.asarray(given.reconstructed, np.int32)[: given.n]
     neurons = [
-        {"neuron": int(x.neuron), "label": x.label[:MAX_TEXT], "unit": float(x.unit), "activation": float(x.activation)}
+        {
+            "neuron": int(x.neuron),
+            "label": x.label[:MAX_TEXT],
+            "unit": float(x.unit),
+            "activation": float(x.activation),
+            "target": None if x.target is None else x.target.name[:MAX_TEXT],
+        }
         for x in given.neurons
     ]
     header = {
@@ -262,7 +268,6 @@ def _pack(key: str, given: SteerInput) -> tuple[str, bytes]:
         "neurons": neurons,
         "nSeen": len(seen),
         "nReconstructed": len(reconstructed),
-        "target": None if given.target is None else given.target.name[:MAX_TEXT],
     }
     body = b"".join(
         [
@@ -270,7 +275,7 @@ def _pack(key: str, given: SteerInput) -> tuple[str, bytes]:
             *(np.ascontiguousarray(x.row, "<f4").tobytes() for x in given.neurons),
             seen.astype("<i4").tobytes(),
             reconstructed.astype("<i4").tobytes(),
-            b"" if given.target is None else np.asarray(given.target.mask, bool).astype("u1").tobytes(),
+            *(np.asarray(x.target.mask, bool).astype("u1").tobytes() for x in given.neurons if x.target is not None),
             given.items.texts,
         ]
     )

@@ -187,7 +187,7 @@ function makeElement(parent) {
       pushes: contributionsOf(shownItem, rows, now),
       rankBefore: rankOf(shownItem, base, seen), rankAfter: rankOf(shownItem, scores, seen),
     }, opened >= 0, n);
-    drawFacts(steered, gone, still);
+    drawFacts(steered, gone, still, mostMoved(now));
     setText(speed, `${model.nItems.toLocaleString("en")} titles re-ranked in ${(performance.now() - began).toFixed(1)} ms`);
   }
 
@@ -201,17 +201,24 @@ function makeElement(parent) {
     return choice;
   }
 
-  function drawFacts(steered, gone, still) {
+  /** The slider that is furthest from zero, in units of strong; the first one at rest, -1 without sliders. */
+  function mostMoved(now) {
+    const far = now.map((v, j) => Math.abs(v) / model.neurons[j].unit);
+    return far.indexOf(Math.max(...far));
+  }
+
+  function drawFacts(steered, gone, still, focus) {
     const total = original.length;
     const kept = total - gone.length;
     setText(facts.kept.label, "Kept");
     setText(facts.kept.value, `${kept} of ${total}`);
     setText(facts.fresh.label, "New");
     setText(facts.fresh.value, String(steered.length - kept));
-    facts.target.node.hidden = model.target === null;
-    if (model.target !== null) {
-      const count = (list) => list.reduce((sum, item) => sum + model.target[item], 0);
-      setText(facts.target.label, `${model.targetName} in the list`);
+    const target = model.targets[focus] ?? null;
+    facts.target.node.hidden = target === null;
+    if (target !== null) {
+      const count = (list) => list.reduce((sum, item) => sum + target[item], 0);
+      setText(facts.target.label, `${model.neurons[focus].target} in the list`);
       setText(facts.target.value, `${count(original)} → ${count(steered)} of ${total}`);
     }
     setText(caption, still ? `Sliders at zero: the original list, ${kept} of ${total} the same.` : "Open a title to see what moved it.");

@@ -16,9 +16,9 @@ function readPayload(bytes) {
   const seen = new Uint8Array(nItems);
   for (const item of ints(header.nSeen)) seen[item] = 1;
   const reconstructed = ints(header.nReconstructed);
-  const target = header.target === null ? null : take(nItems); // 1 for the items that are counted
+  const targets = header.neurons.map((x) => (x.target === null ? null : take(nItems))); // 1 for the items that are counted
   const items = JSON.parse(text.decode(bytes.subarray(at)));
-  return { ...header, targetName: header.target, base, rows, seen, reconstructed, target, items, scores: new Float32Array(nItems) };
+  return { ...header, base, rows, seen, reconstructed, targets, items, scores: new Float32Array(nItems) };
 }
 
 /** scores = base + sum_j values[j] * rows[j], every product and every sum rounded to float32, in the order of j. */
