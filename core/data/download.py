@@ -52,8 +52,10 @@ def find(name_or_folder: str | Path, data_dir: Path | None = None) -> Path:
     plain = name not in ("", ".", "..") and len(Path(name).parts) == 1
     if plain and has_layout(root / name):
         return root / name
-    if Path(name).expanduser().is_dir() and name not in CATALOGUE:
-        return Path(name).expanduser()
+    # Not Path.expanduser, which raises for a user that is not known.
+    folder = Path(os.path.expanduser(name))
+    if name and folder.is_dir() and name not in CATALOGUE:
+        return folder
     if name in CATALOGUE:
         raise DataError(
             f"{CATALOGUE[name].title} is not in {root}.",

@@ -54,7 +54,7 @@ def read_dataset(path: Path, *, options: DataConfig = DEFAULTS) -> Dataset:
 
 
 def _unknown_layout(path: Path) -> DataError:
-    there = sorted(p.name for p in path.iterdir())
+    there = sorted(p.name for p in path.iterdir() if p.is_file())
     close = [name for name in there if near(name, [mark for marks in LAYOUTS for mark in marks])]
     lacking = [
         f"{', '.join(m for m in marks if m not in there)} beside {', '.join(m for m in marks if m in there)}"

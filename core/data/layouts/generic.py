@@ -7,7 +7,7 @@ import pandas as pd
 from core.data.dataset import Columns
 from core.data.layouts.raw import RawLog, display_title, items_frame
 from core.data.layouts.tables import CSV, LARGEST, TIMESTAMP_LIMIT, Format, check_numbers, read_table, split_labels
-from core.errors import one_line
+from core.errors import DataError, one_line
 
 C = Columns()
 
@@ -37,24 +37,35 @@ def read(folder: Path, encoding: str) -> RawLog:
     check_numbers(path, interactions, C.rating, low=-LARGEST, high=LARGEST, meaning="a number")
     check_numbers(path, interactions, C.timestamp, low=0, high=TIMESTAMP_LIMIT, meaning="seconds since 1970")
     items, notes = read_items(table_path(folder, "items"), form)
-    users = table_path(folder, "users")
     return RawLog(
         name=folder.resolve().name,
         interactions=interactions,
         items=items,
-        users=read_table(users, [C.user], None, form=form).astype({C.user: str}) if users.is_file() else None,
+        users=_read_users(table_path(folder, "users"), form),
         notes=notes,
     )
+
+
+def _read_users(path: Path, form: Format) -> pd.DataFrame | None:
+    return read_table(path, [C.user], None, form=form).apply(_text) if path.is_file() else None
+
+
+def _text(column: pd.Series) -> pd.Series:
+    """Give a column as text, missing values as they are: Parquet may hold numbers, times, bytes and lists."""
+    return column.map(lambda value: value if isinstance(value, str) else str(value), na_action="ignore")
 
 
 def read_items(path: Path, form: Format = CSV) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read an item table; gives it and what was changed in it."""
     frame = read_table(path, [C.item, C.title], [C.year, C.genres, C.tags], form=form)
+    if n_missing := int((frame[C.item].isna() | (frame[C.item] == "")).sum()):
+        raise DataError(f"{path.name} has {n_missing:,} rows without a {C.item}.", "Give each row one.")
     notes = []
-    titles = frame[C.title].map(display_title, na_action="ignore")
-    moved = (titles != frame[C.title]) & titles.notna()
+    written = _text(frame[C.title])
+    titles = written.map(display_title, na_action="ignore")
+    moved = (titles != written) & titles.notna()
     if moved.any():
-        before, after = one_line(frame[C.title][moved].iloc[0], 60), one_line(titles[moved].iloc[0], 60)
+        before, after = one_line(written[moved].iloc[0], 60), one_line(titles[moved].iloc[0], 60)
         notes.append(f"{int(moved.sum()):,} titles such as {before!r} are shown as {after!r}.")
     years = None
     if C.year in frame:

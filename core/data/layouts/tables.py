@@ -115,6 +115,11 @@ def _text(
         end = view.find(b"\n")
         line = view[: end if end >= 0 else len(view)].decode(form.encoding, errors="replace")
         line = line.removeprefix("\ufeff").rstrip("\r\n")[:HEADER_LIMIT]
+    if "\r" in line:
+        raise DataError(
+            f"{path.name} ends its lines with a carriage return only, as old Macintosh files do.",
+            f"Save {path} with the line ends of Windows or Unix.",
+        )
     names = form.names or [n.strip() for n in next(csv.reader([line], delimiter=separator[0]), [])]
     _check_separator(path, line, form)
     wanted = _wanted(path, names, required, optional)
@@ -150,6 +155,8 @@ def _parquet(path: Path, required: Sequence[str], optional: Sequence[str] | None
 
 
 def _wanted(path: Path, names: Sequence[str], required: Sequence[str], optional: Sequence[str] | None) -> list[str]:
+    if not any(names):
+        raise DataError(f"{path.name} begins with a blank line.", f"Begin {path} with the names of its columns.")
     for name in required:
         if name not in names:
             shown = one_line(", ".join(repr(n) for n in names), 160)
@@ -157,7 +164,12 @@ def _wanted(path: Path, names: Sequence[str], required: Sequence[str], optional:
                 f"{path.name} has no column {name!r}{near(name, names)}; its columns are {shown}.",
                 f"Name the column {name!r} in the first line of {path}.",
             )
-    return [n for n in names if optional is None or n in required or n in optional]
+    wanted = [n for n in names if optional is None or n in required or n in optional]
+    if twice := [n for n in dict.fromkeys(wanted) if wanted.count(n) > 1]:
+        raise DataError(
+            f"{path.name} has the column {one_line(twice[0], 60)!r} more than once.", f"Give each column of {path} a name of its own."
+        )
+    return wanted
 
 
 def _check_separator(path: Path, line: str, form: Format) -> None:

@@ -192,7 +192,12 @@ BROKEN: dict[str, tuple[dict[str, str | bytes | None], str]] = {
     "nul": ({"interactions__csv": b"user_id,item_id\n1,a\n2,\0b\n"}, "NUL byte in line 3"),
     "empty": ({"interactions__csv": ""}, "is empty"),
     "header only": ({"interactions__csv": "user_id,item_id\n"}, "a header and no rows"),
-    "blank lines": ({"interactions__csv": "\n\n\n"}, "no column 'user_id'"),
+    "blank lines": ({"interactions__csv": "\n\n\n"}, "begins with a blank line"),
+    "old Macintosh": ({"interactions__csv": "user_id,item_id\r1,a\r2,b\r"}, "carriage return only"),
+    "column twice": ({"interactions__csv": "user_id,item_id,item_id\n1,a,b\n"}, "column 'item_id' more than once"),
+    "title twice": ({"items__csv": "item_id,title,title\na,A,B\n"}, "column 'title' more than once"),
+    "user column twice": ({"users__csv": "user_id,age,age\n1,3,4\n"}, "column 'age' more than once"),
+    "no item id": ({"items__csv": "item_id,title\na,A\n,B\n"}, "1 rows without a item_id"),
     "ragged": ({"interactions__csv": "user_id,item_id\n1,a\n2,b,c\n"}, "damaged row"),
     "item twice": ({"items__csv": "item_id,title\na,A\nb,B\na,C\n"}, "1 ids more than once: 'a'"),
     "user twice": ({"users__csv": "user_id,age\n1,3\n1,4\n"}, "1 ids more than once: '1'"),
@@ -220,6 +225,19 @@ def test_a_broken_folder_ends_in_a_problem_and_a_fix(write: Write, case: str) ->
         read_dataset(write(**files))
     assert caught.value.fix
     assert "\n" not in caught.value.problem + caught.value.fix
+
+
+def test_parquet_may_hold_numbers_times_bytes_and_lists_where_text_is_expected(tmp_path: Path) -> None:
+    pd.DataFrame({"user_id": [1, 2], "item_id": [1, 2]}).to_parquet(tmp_path / "interactions.parquet")
+    pd.DataFrame({"item_id": [1, 2], "title": [300, 1984]}).to_parquet(tmp_path / "items.parquet")
+    odd = {"user_id": [1, 2], "blob": [b"\xff", None], "since": pd.Timestamp("2020-01-01"), "list": [[1], [2, 3]]}
+    pd.DataFrame(odd).to_parquet(tmp_path / "users.parquet")
+    dataset = read_dataset(tmp_path)
+    assert dataset.titles() == ["300", "1984"]
+    assert dataset.user_table is not None
+    assert dataset.user_table["list"].tolist() == ["[1]", "[2 3]"]
+    assert dataset.user_table["blob"].isna().tolist() == [False, True]
+    assert len(dataset.fingerprint()) == 16
 
 
 def test_latin_1_is_read_where_it_is_asked_for(write: Write) -> None:
