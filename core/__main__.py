@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from core.data.download import CATALOGUE, available, fetch
 from core.doctor import examine
-from core.errors import ConfigError, UserError
+from core.errors import ConfigError, UserError, one_line
 from core.neurons.concepts import LENGTHS
 from core.pipeline import DEMO, BuildRequest, build
 from core.presets import PRESETS
@@ -29,6 +30,7 @@ UsageError: type[Exception] = typer.BadParameter.mro()[1]
 """What typer raises for any wrong word on the command line; it has no public name of its own."""
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it; typer gives it too."""
+MAX_PORT = 65535
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_WORKSPACE = ROOT / "data" / "workspaces" / "demo"
 DEFAULT_WORKSPACE = ROOT / "data" / "workspaces" / "default"
@@ -43,7 +45,7 @@ DataDirOption = Annotated[
     Path | None, typer.Option("--data-dir", help="Raw datasets; else $DATASETS_DIR, else data/raw.")
 ]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result to this file too.")]
-PortOption = Annotated[int, typer.Option(min=1, max=65535, help="The port of the dashboard.")]
+PortOption = Annotated[int, typer.Option(min=1, max=MAX_PORT, help="The port of the dashboard.")]
 
 
 @app.command()
@@ -134,11 +136,11 @@ def steer(
     """Show a viewer's list before and after some edits."""
     result = steer_viewer(open_run(workspace), user, parse_edits(edit or []), n)
     _write_json(result, json_)
-    typer.echo(f"viewer {result['user']}: {result['n_kept']} of {len(result['original'])} stay")
+    typer.echo(f"viewer {one_line(result['user'])}: {result['n_kept']} of {len(result['original'])} stay")
     for row in result["steered"]:
         before = row["rank_before"]
         moved = "NEW" if before is None else "=" if before == row["rank"] else f"{before - row['rank']:+d}"
-        typer.echo(f"{row['rank']:>4}  {moved:>4}  {row['title']}")
+        typer.echo(f"{row['rank']:>4}  {moved:>4}  {one_line(row['title'])}")  # a title may hold codes of terminals
 
 
 @app.command()
@@ -187,9 +189,19 @@ def _build(request: BuildRequest, workspace: Path, json_: Path | None) -> Run:
 def _write_json(value: Mapping[str, Any], file: Path | None) -> None:
     if file is None:
         return
+    text = json.dumps(to_plain(value), indent=1) + "\n"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(to_plain(value), indent=1) + "\n", encoding="utf-8")
+        if file.exists() and not file.is_file():  # /dev/stdout or a pipe: nothing to rename onto
+            file.write_text(text, encoding="utf-8")
+            return
+        place = file.resolve()
+        beside = place.with_name(f".{secrets.token_hex(4)}.writing")
+        try:
+            beside.write_text(text, encoding="utf-8")
+            beside.replace(place)
+        finally:
+            beside.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{file} cannot be written: {error.strerror}.", "Give another file with --json.") from error
 
@@ -220,8 +232,9 @@ def _check_port(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
+            other = port + 1 if port < MAX_PORT else port - 1
             raise UserError(
-                f"Port {port} cannot be used: {error.strerror}.", f"Give another one, for example --port {port + 1}."
+                f"Port {port} cannot be used: {error.strerror}.", f"Give another one, for example --port {other}."
             ) from None
 
 
@@ -251,6 +264,16 @@ def main(arguments: list[str] | None = None) -> int:
         return _two_lines(error.problem, error.fix)
     except UsageError as error:
         return _two_lines(*_usage(error))
+    except OSError as error:  # a folder that may not be read, a name that is too long: no fault of the program
+        what = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+        return _two_lines(one_line(f"{what}."), "Check this path and its permissions, and run the same command again.")
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError) or "can't allocate memory" in str(error)):  # torch's way to say it
+            raise
+        return _two_lines(
+            one_line(f"There is not enough memory: {error}"),
+            "Set recommender.embedding_size, sae.d_sae or sae.batch_size lower, or filter the log with data.k_core.",
+        )
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:

@@ -53,7 +53,10 @@ def examine(root: Path, workspace: Path, data_dir: Path | None) -> list[Finding]
     findings.append(Finding(True, "datasets", ", ".join(here) or "none", ""))
     kept = Workspace(workspace)
     counts = ", ".join(f"{len(kept.artefacts(stage))} {stage}" for stage in STAGES)
-    findings.append(Finding(True, "workspace", f"{workspace}: {counts}", ""))
+    if workspace.exists() and not workspace.is_dir():
+        findings.append(Finding(False, "workspace", f"{workspace} is no folder", "Give a folder with --workspace."))
+    else:
+        findings.append(Finding(True, "workspace", f"{workspace}: {counts}", ""))
     findings += [
         Finding(False, "artefact", fault, "Delete its folder and run the build again.") for fault in kept.check()
     ]

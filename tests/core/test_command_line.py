@@ -1,5 +1,6 @@
 """The command line: exit code 0 done, 2 with two lines that a person can act on."""
 
+import errno
 import json
 import re
 import signal
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import main
-from core.runs import Run
+from core.runs import Run, steer_viewer
+from core.steering.steering import Steering
 from tests.conftest import TINY_SETTINGS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +28,7 @@ def build_arguments(folder: Path, workspace: Path, *more: str) -> list[str]:
 
 def two_lines(capsys: pytest.CaptureFixture[str]) -> tuple[str, str]:
     """Give the two lines on stderr, and fail when there are more or fewer, or a traceback."""
-    lines = [line for line in capsys.readouterr().err.splitlines() if "\r" not in line and "|" not in line]
+    lines = [line for line in capsys.readouterr().err.splitlines() if line and "\r" not in line and "|" not in line]
     assert len(lines) == 2, lines
     return lines[0], lines[1]
 
@@ -92,6 +94,58 @@ def test_a_json_file_that_cannot_be_written_ends_in_two_lines(
     target = tmp_path / "file" / "out.json"
     assert main(["evaluate", "--workspace", str(tiny_run.workspace.path), "--json", str(target)]) == 2
     assert "cannot be written" in two_lines(capsys)[0]
+
+
+def test_a_json_file_is_replaced_whole_or_not_at_all(
+    tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = tmp_path / "out.json"
+    target.write_text("old")
+
+    def disk_full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", disk_full)
+        assert main(["evaluate", "--workspace", str(tiny_run.workspace.path), "--json", str(target)]) == 2
+    assert "No space left" in two_lines(capsys)[0]
+    assert [p.name for p in tmp_path.iterdir()] == ["out.json"] and target.read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["build", "--recommender", "elsa", "--preset", "knots", "--dataset", "x" * 5000],
+        ["build", "--recommender", "elsa", "--preset", "knots", "--dataset", "~nobody-of-this-name/x"],
+        ["evaluate", "--workspace", "/tmp/" + "x" * 300],
+        ["doctor", "--workspace", "/tmp/" + "x" * 300],
+        ["datasets", "--data-dir", "/tmp/" + "x" * 300],
+    ],
+)
+def test_a_path_that_no_disk_takes_ends_in_two_lines(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    two_lines(capsys)
+
+
+@pytest.mark.parametrize("recommender", ["elsa", "mf"])
+def test_too_little_memory_ends_in_two_lines(
+    recommender: str, tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ["--recommender", recommender, "--preset", "knots", "--workspace", str(tmp_path / "w")]
+    settings = ["--set", "recommender.embedding_size=1e15"]
+    assert main(["build", "--dataset", str(tiny_folder), *names, *settings]) == 2
+    assert "not enough memory" in two_lines(capsys)[0]
+
+
+def test_a_title_cannot_speak_to_the_terminal(
+    tiny_run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = steer_viewer(tiny_run, "viewer 1", Steering(), 1)
+    result["steered"][0]["title"] = "red \x1b[31m\nline"
+    monkeypatch.setattr("core.__main__.steer_viewer", lambda *_: result)
+    assert main(["steer", "--user", "viewer 1", "--workspace", str(tiny_run.workspace.path)]) == 0
+    shown = capsys.readouterr().out
+    assert "\x1b" not in shown and len(shown.splitlines()) == 2
 
 
 @pytest.mark.parametrize("command", ["demo", "dashboard"])
