@@ -103,7 +103,8 @@ def split(dataset: Dataset, config: SplitConfig = SplitConfig(), *, seed: int) -
     """Split a dataset; the same dataset, config and seed give the same split.
 
     Raises:
-        DataError: No viewer has enough items to hold one out, or the split needs times that the log has not.
+        DataError: No viewer has enough items to hold one out, nobody is left to learn from, or the split needs times
+            that the log has not.
     """
     if config.name == "temporal-leave-one-out" and dataset.timestamps is None:
         raise DataError(
@@ -125,6 +126,11 @@ def split(dataset: Dataset, config: SplitConfig = SplitConfig(), *, seed: int) -
         n_targets[train_users] = 0
     held_out = _draw_targets(dataset, n_targets, config.name, seed)
     learnt = ~held_out & train_users[dataset.user_index]
+    if not learnt.any():
+        raise DataError(
+            f"Every viewer of {dataset.name} is unseen: nobody is left to learn from.",
+            f"Lower split.unseen_user_share; it is {config.unseen_user_share:g}.",
+        )
     return Split.from_masks(dataset, held_out, learnt, unseen)
 
 

@@ -109,8 +109,9 @@ def paired_interval(before: np.ndarray, after: np.ndarray, seed: int, n_boot: in
     for first in range(0, n_boot, BLOCK):
         size = min(BLOCK, n_boot - first)
         drawn = pairs[random.integers(n, size=(size, n))].mean(axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            changes[first : first + size] = drawn[:, 1] / drawn[:, 0] - 1
+        # A resample with a mean of 0 before has no relative change, as the whole has none.
+        ratio = np.divide(drawn[:, 1], drawn[:, 0], out=np.full(size, np.nan), where=drawn[:, 0] != 0)
+        changes[first : first + size] = ratio - 1
     low, high = np.nanpercentile(changes, [2.5, 97.5])
     return Interval(float(pairs[:, 1].mean() / pairs[:, 0].mean() - 1), float(low), float(high))
 

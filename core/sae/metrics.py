@@ -15,6 +15,8 @@ def fvu(X: np.ndarray, X_hat: np.ndarray) -> float:
     1.0
     """
     X = np.asarray(X, np.float64)
+    if not len(X):
+        return float("nan")
     variance = np.square(X - X.mean(axis=0)).sum()
     return float(np.square(X - X_hat).sum() / variance) if variance > 0 else float("nan")
 
@@ -28,17 +30,17 @@ def cosine(X: np.ndarray, X_hat: np.ndarray) -> float:
 
 
 def l0(acts: np.ndarray) -> float:
-    """Give the mean number of active neurons of a row.
+    """Give the mean number of active neurons of a row; NaN without a row.
 
     >>> l0(np.array([[0.0, 1.0, 2.0], [0.0, 0.0, 3.0]]))
     1.5
     """
-    return float((acts > 0).sum(axis=1).mean())
+    return float((acts > 0).sum(axis=1).mean()) if len(acts) else float("nan")
 
 
 def density(acts: np.ndarray) -> np.ndarray:
-    """Give (d_sae,): the share of rows in which each neuron is active, in [0, 1]."""
-    return np.asarray((acts > 0).mean(axis=0))
+    """Give (d_sae,): the share of rows in which each neuron is active, in [0, 1]; NaN without a row."""
+    return np.asarray((acts > 0).mean(axis=0)) if len(acts) else np.full(acts.shape[1], np.nan)
 
 
 def alive(*acts: np.ndarray) -> np.ndarray:

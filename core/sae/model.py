@@ -52,6 +52,11 @@ class SAEConfig:
                 f"k is {self.k} with d_sae {self.d_sae}: at most d_sae neurons can be active.",
                 f"Set sae.k between 1 and {self.d_sae}.",
             )
+        check(
+            self.normalisation != "sample" or self.d_in > 1,
+            "Embeddings of one dimension have no deviation over their own dimensions.",
+            "Set sae.normalisation to unit, global or none.",
+        )
 
 
 class Normalised(NamedTuple):

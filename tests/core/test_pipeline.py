@@ -8,14 +8,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from core.data.dataset import Dataset
 from core.errors import ConfigError, DataError, MissingStageError
 from core.pipeline import BuildRequest, build, plan
 from core.recommenders.base import rank
+from core.recommenders.elsa import ELSA
 from core.runs import Run, list_runs, open_run, steer_viewer
+from core.sae import trainer
 from core.steering.steering import Edit, Steering, steer
 from core.workspace import STAGES, Workspace
 from tests.conftest import TINY_SETTINGS, tiny_request
@@ -54,6 +58,35 @@ def test_the_report_is_about_viewers_that_the_sae_never_saw(tiny_run: Run) -> No
     parts = tiny_run.split
     assert tiny_run.report["sae"]["n_unseen_viewers"] == len(parts.unseen_users) > 0
     assert not set(parts.unseen_users) & set(parts.seen_users)
+
+
+def test_each_stage_learns_only_from_what_it_may_see(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, learn, given = ELSA.fit, trainer.train, {}
+
+    def fit_and_tell(train: Dataset, *rest: Any, **more: Any) -> ELSA:
+        given["log"] = train
+        return fit(train, *rest, **more)
+
+    def learn_and_tell(X: np.ndarray, *rest: Any, **more: Any) -> Any:
+        given.update(X=X, augment=more["augment"])
+        return learn(X, *rest, **more)
+
+    monkeypatch.setattr(ELSA, "fit", fit_and_tell)
+    monkeypatch.setattr(trainer, "train", learn_and_tell)
+    run = build(tiny_request(tiny_folder, **{"split.name": "held-out-users"}), Workspace(tmp_path / "w"))
+    parts = run.split
+    pairs = set(zip(given["log"].user_index.tolist(), given["log"].item_index.tolist(), strict=True))
+    assert not {u for u, _ in pairs} & set(parts.unseen_users.tolist())
+    assert not pairs & {(u, i) for u, wanted in enumerate(parts.targets) for i in wanted.tolist()}
+    seen = run.recommender.embed(parts.train.histories(parts.seen_users))
+    np.testing.assert_array_equal(given["X"], seen)
+    rows = np.array([3, 0])
+    np.testing.assert_array_equal(given["augment"](np.random.default_rng(0), rows, 0.0), seen[rows])
+    # Of a viewer whose whole history would be dropped one item stays: a unit vector of ELSA.
+    alone = given["augment"](np.random.default_rng(0), rows, 1.0)
+    np.testing.assert_allclose(np.linalg.norm(alone, axis=1), 1, rtol=1e-5)
 
 
 def test_a_second_build_makes_nothing_anew(tiny_run: Run, tiny_folder: Path) -> None:

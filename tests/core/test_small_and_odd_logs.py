@@ -116,6 +116,31 @@ def test_nothing_left_after_filtering_ends_in_two_lines(tmp_path: Path) -> None:
     assert not (tmp_path / "w").exists()
 
 
+def test_neurons_that_all_sleep_are_measured_without_a_number(tmp_path: Path) -> None:
+    folder = write(tmp_path / "data", log(40, 12, 6))
+    settings = {k: v for k, v in SMALL.items() if not k.startswith("recommender.")}
+    run = build(BuildRequest(str(folder), "popularity", "knots", settings=settings), Workspace(tmp_path / "w"))
+    assert run.report["sae"]["alive"] == 0
+    assert run.report["neurons"]["monosemanticity"] is None
+
+
+def test_without_unseen_viewers_nothing_is_said_about_them(tmp_path: Path) -> None:
+    run = make(write(tmp_path / "data", log(40, 12, 6)), tmp_path / "w", **{"split.unseen_user_share": "0"})
+    assert run.report["sae"]["n_unseen_viewers"] == 0
+    for name in ("l0", "density", "fvu", "cosine", "recall_at_20", "rbo_at_30"):
+        assert run.report["sae"][name] is None
+
+
+def test_a_catalogue_that_is_not_of_films_is_judged_by_its_own_genres(tmp_path: Path) -> None:
+    folder = write(tmp_path / "data", log(60, 40, 8))
+    items = pd.read_csv(folder / "items.csv")
+    items.assign(genres=["metal|comedy" if k % 3 else "jazz" for k in range(len(items))]).to_csv(
+        folder / "items.csv", index=False
+    )
+    neurons = make(folder, tmp_path / "w").report["neurons"]
+    assert (neurons["concepts"], set(neurons["purity"])) == ("genres", {"metal", "comedy", "jazz"})
+
+
 def test_more_neurons_than_viewers_give_a_run_or_two_lines(tmp_path: Path) -> None:
     folder = write(tmp_path / "data", log(12, 12, 5))
     try:

@@ -113,6 +113,12 @@ def test_no_unseen_viewers_are_drawn_where_none_are_asked_for() -> None:
     assert split(random_log(), SplitConfig(unseen_user_share=0), seed=0).unseen_users.size == 0
 
 
+def test_a_split_that_leaves_nobody_to_learn_from_is_refused() -> None:
+    with pytest.raises(DataError, match="nobody is left to learn from") as error:
+        split(log_of([list(range(6))] * 10), SplitConfig("held-out-users", unseen_user_share=0.99), seed=0)
+    assert "unseen_user_share" in error.value.fix
+
+
 def test_a_log_in_which_nobody_can_spare_an_item_is_refused() -> None:
     with pytest.raises(DataError, match="longest history has 2"):
         split(log_of([[1, 2], [3]]), SplitConfig(), seed=0)

@@ -140,6 +140,11 @@ def test_viewers_without_a_value_are_left_out_and_nothing_gives_nan() -> None:
     assert np.isnan(paired_interval(np.zeros(3), np.ones(3), seed=0)).all()
 
 
+def test_resamples_without_anything_before_leave_the_interval_finite() -> None:
+    mean, low, high = paired_interval(np.array([0.0, 0.0, 0.0, 1.0]), np.array([1.0, 0.0, 0.0, 1.0]), seed=0)
+    assert mean == 1.0 and 0 <= low <= mean <= high < np.inf
+
+
 def test_the_interval_is_the_same_for_the_same_seed_only() -> None:
     random = np.random.default_rng(0)
     before, after = random.random(30), random.random(30)
