@@ -58,6 +58,21 @@ def test_an_artefact_never_changes_once_it_is_there(workspace: Workspace) -> Non
     assert workspace.arrays("sae", "demo-00000000")["W"][0, 0] == 1.0
 
 
+def test_every_file_is_flushed_before_the_artefact_appears(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[tuple[str, bool]] = []
+
+    def tell(path: Path) -> None:
+        flushed.append((path.name, workspace.has("sae", "demo-00000000")))
+
+    monkeypatch.setattr("core.workspace._flush", tell)
+    save(workspace)
+    before = {name for name, there in flushed if not there}
+    assert before >= {META, *workspace.meta("sae", "demo-00000000").files}
+    assert flushed[-1] == ("sae", True)
+
+
 def test_nothing_is_left_beside_a_saved_artefact(workspace: Workspace) -> None:
     save(workspace)
     assert [p.name for p in (workspace.path / "sae").iterdir()] == ["demo-00000000"]

@@ -150,6 +150,16 @@ def test_item_probes_are_learnt_beside_viewers():
     assert error[1] < error[0] / 2
 
 
+def test_the_weight_of_items_weighs_their_loss():
+    items, _ = planted(n=500, n_directions=4, n_active=1, seed=9)
+    config = dataclasses.replace(SMALL, n_steps=300)
+    light, heavy = (
+        train(X, dataclasses.replace(config, item_weight=weight), seed=0, X_items=items)[0] for weight in (0.0, 10.0)
+    )
+    error = [np.square(sae.reconstruct(items) - items).mean() for sae in (light, heavy)]
+    assert error[1] < error[0] / 4
+
+
 class ScorerModule(torch.nn.Module):
     def __init__(self, V):
         super().__init__()
@@ -170,6 +180,20 @@ def test_the_prediction_term_improves_scores_and_leaves_the_scorer_frozen():
     assert error[1] < error[0] / 2
     assert np.array_equal(scorer.V.detach().numpy(), V.astype(np.float32))
     assert scorer.V.grad is None
+
+
+def test_the_prediction_term_looks_at_viewers_and_not_at_items():
+    viewers, items, scored = np.abs(X), -np.abs(X[:500]), []
+
+    def scorer(u):
+        if not u.requires_grad:
+            scored.append(u)
+        return u
+
+    config = dataclasses.replace(SMALL, prediction=1.0, n_steps=5, n_prediction_rows=7)
+    train(viewers, config, seed=0, X_items=items, scorer=scorer)
+    assert [len(u) for u in scored] == [7] * 5
+    assert all((u >= 0).all() for u in scored)
 
 
 def test_dead_neurons_come_back_by_the_auxiliary_loss():
