@@ -83,8 +83,13 @@ def viewer(users: IdMap, default: str) -> str:
 
 
 def _shared(key: str, default: str) -> str:
-    """Give a choice that holds on every page: of the address, else of the session; both hold all but the default."""
-    asked = _first(key) or st.session_state.get(f"chosen_{key}") or default
+    """Give a choice that holds on every page: of the address, else of the session; both hold all but the default.
+
+    The session is for addresses that a click in the navigation made empty. One that names a concept or edits is
+    complete, for example after a step back: there the default was meant, and a number of another SAE would lie.
+    """
+    complete = NEURON in st.query_params or EDIT in st.query_params
+    asked = _first(key) or (None if complete else st.session_state.get(f"chosen_{key}")) or default
     st.session_state[f"chosen_{key}"] = asked
     if asked != default and key not in st.query_params:
         st.query_params[key] = asked
@@ -105,12 +110,14 @@ def take_choice(key: str) -> None:
     value = st.session_state.get(f"{key}_widget")
     if key == VIEWER:
         st.session_state.pop("watched_kept", None)
-    for gone in (RUN, VIEWER, NEURON) if key == RUN else (VIEWER, WATCHED):
-        st.session_state.pop(f"chosen_{gone}", None)
-        if gone in st.query_params:
-            del st.query_params[gone]
+    gone = (RUN, VIEWER, NEURON, EDIT) if key == RUN else (VIEWER, WATCHED)
+    for name in gone:
+        st.session_state.pop(f"chosen_{name}", None)
+    address = {name: st.query_params.get_all(name) for name in st.query_params if name not in gone}
     if value:
-        st.session_state[f"chosen_{key}"] = st.query_params[key] = str(value)
+        st.session_state[f"chosen_{key}"] = str(value)
+        address[key] = [str(value)]
+    st.query_params.from_dict(address)  # at once: each write is a step for the back button
 
 
 def neuron(d_sae: int, default: int) -> int:

@@ -271,6 +271,24 @@ def test_another_run_can_be_chosen_and_has_its_own_concepts(tiny_folder: Path, t
     assert set(choice.options) == {f"tiny · elsa · knots · seed 0 · {run.id[-8:]}" for run in runs}
 
 
+def test_an_address_from_before_another_run_was_chosen_shows_the_run_it_was_made_on(
+    tiny_folder: Path, tmp_path: Path, monkeypatch
+) -> None:
+    workspace = Workspace(tmp_path / "two")
+    built = [build(tiny_request(tiny_folder, **{"sae.d_sae": str(n)}), workspace).id for n in (12, 16)]
+    monkeypatch.setenv("STEERLENS_WORKSPACE", str(workspace.path))
+    app = open_page("steer", edit="3:add:0.5")
+    choice = next(s for s in app.selectbox if s.label == "Run")
+    first, other = choice.value, next(i for i in built if i != choice.value)
+    choice.set_value(other).run()
+    assert query(app, "run") == other and "edit" not in app.query_params
+    del app.query_params["run"]
+    app.query_params["edit"] = "3:add:0.5"  # a step back
+    app.run()
+    assert next(s for s in app.selectbox if s.label == "Run").value == first
+    assert query(app, "edit") == "3:add:0.5"
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_hostile_titles_and_genres_are_text_on_every_page(hostile: Run, page: str) -> None:
     app = open_page(page)
