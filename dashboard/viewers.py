@@ -49,6 +49,8 @@ def starting_concepts(run: Run, viewer: Viewer) -> list[int]:
     """
     concepts = cache.concepts(run.id)
     alive = concepts[concepts["alive"]]
+    named = alive[~alive["label"].str.startswith("Mixed")]  # "Less Mixed" would tell nobody what moves
+    alive = alive if named.empty else named
     if alive.empty:
         return []
     unit = run.table.frame["strong_activation"].to_numpy()[alive["neuron"]]

@@ -104,7 +104,7 @@ def show_choices(shown: Run, steering: Steering) -> None:
         last = place == len(steering.edits) - 1
         value = (-STRENGTH if last else STRENGTH) * float(unit.iloc[edit.neuron])
         st.button(
-            f"{'Less' if last else 'More'} {for_markdown(labels.get(edit.neuron, ''), 40)}", key=f"try-{place}",
+            f"{'Less' if last else 'More'} {for_markdown(labels.get(edit.neuron, ''), 24)}", key=f"try-{place}",
             on_click=state.set_edits, args=(with_value(steering, edit.neuron, value),),
         )  # fmt: skip
 
