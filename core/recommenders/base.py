@@ -1,6 +1,7 @@
 """What a recommender is, the registry of those that are here, and how scores become a list."""
 
 import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -73,6 +74,25 @@ class Recommender(Protocol):
     def from_arrays(cls, config: Any, arrays: Mapping[str, np.ndarray]) -> "Recommender":
         """Restore what `to_arrays` gave."""
         ...
+
+
+class LinearRecommender(ABC):
+    """What every recommender with a linear scorer shares: `score` and its twin follow from `linear`."""
+
+    @property
+    @abstractmethod
+    def linear(self) -> LinearScorer:
+        """The scorer as `x @ V.T + b`."""
+
+    def score(self, embeddings: np.ndarray) -> np.ndarray:
+        """Give (n, n_items) float32 scores of (n, d_in) embeddings."""
+        V, b = self.linear
+        return np.asarray(np.asarray(embeddings, np.float32) @ V.T + b)
+
+    def torch_scorer(self) -> Callable[[Any], Any]:
+        """Give the differentiable twin of `score`."""
+        scorer: Callable[[Any], Any] = resolve("core.recommenders.torch_linear:torch_scorer")(self.linear)
+        return scorer
 
 
 class Entry(NamedTuple):

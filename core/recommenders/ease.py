@@ -5,9 +5,9 @@
 The embedding of a viewer is the binary history itself, so that `d_in` is the number of items.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from scipy import linalg
@@ -15,7 +15,7 @@ from scipy import linalg
 from core.configs import check
 from core.data.dataset import Dataset, Histories, to_matrix
 from core.progress import Progress, no_progress
-from core.recommenders.base import LinearScorer, require_interactions, resolve
+from core.recommenders.base import LinearRecommender, LinearScorer, require_interactions
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class EASEConfig:
         )
 
 
-class EASE:
+class EASE(LinearRecommender):
     """A fitted EASE.
 
     Args:
@@ -89,19 +89,10 @@ class EASE:
         """Give the (n_items, n_items) embeddings of the viewers whose whole history is one item."""
         return self.embed_items()
 
-    def score(self, embeddings: np.ndarray) -> np.ndarray:
-        """Give (n, n_items) scores of (n, n_items) embeddings."""
-        return np.asarray(np.asarray(embeddings, np.float32) @ self.B)
-
     @property
     def linear(self) -> LinearScorer:
         """The weights, and no bias."""
         return LinearScorer(self.B.T, np.zeros(self.n_items, np.float32))
-
-    def torch_scorer(self) -> Callable[[Any], Any]:
-        """Give the differentiable twin of `score`."""
-        scorer: Callable[[Any], Any] = resolve("core.recommenders.torch_linear:torch_scorer")(self.linear)
-        return scorer
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Give the weights for saving."""

@@ -6,16 +6,16 @@ The embedding of a viewer is `x A`, the sum of the vectors of what they consumed
 changes the scores of seen items: training does it, scoring need not, because seen items are masked.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from core.configs import check
 from core.data.dataset import Dataset, Histories, to_matrix
 from core.progress import Progress, no_progress
-from core.recommenders.base import LinearScorer, require_interactions, resolve
+from core.recommenders.base import LinearRecommender, LinearScorer, require_interactions, resolve
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class ELSAConfig:
         )
 
 
-class ELSA:
+class ELSA(LinearRecommender):
     """A fitted ELSA.
 
     Args:
@@ -90,19 +90,10 @@ class ELSA:
         """Give the (n_items, d_in) embeddings of the viewers whose whole history is one item: the item vectors."""
         return self.A
 
-    def score(self, embeddings: np.ndarray) -> np.ndarray:
-        """Give (n, n_items) scores of (n, d_in) embeddings."""
-        return np.asarray(np.asarray(embeddings, np.float32) @ self.A.T)
-
     @property
     def linear(self) -> LinearScorer:
         """The item vectors, and no bias."""
         return LinearScorer(self.A, np.zeros(self.n_items, np.float32))
-
-    def torch_scorer(self) -> Callable[[Any], Any]:
-        """Give the differentiable twin of `score`."""
-        scorer: Callable[[Any], Any] = resolve("core.recommenders.torch_linear:torch_scorer")(self.linear)
-        return scorer
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Give the item vectors for saving."""

@@ -13,17 +13,17 @@ is convex in a viewer, so every embedding, of known and of invented viewers alik
 bias b_u changes no ranking and is no part of the score.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
 from core.configs import check
 from core.data.dataset import Dataset, Histories, to_matrix
 from core.progress import Progress, no_progress
-from core.recommenders.base import LinearScorer, require_interactions, resolve
+from core.recommenders.base import LinearRecommender, LinearScorer, require_interactions
 from core.recommenders.logistic import Regressions, Side
 from core.recommenders.mf_training import prior_strength, train_mf
 
@@ -76,7 +76,7 @@ class MFConfig:
             )
 
 
-class MF:
+class MF(LinearRecommender):
     """A fitted matrix factorisation.
 
     Args:
@@ -140,19 +140,10 @@ class MF:
         """Give the (n_items, d_in) item vectors: in a two-tower model an item has a vector of its own."""
         return self.Q
 
-    def score(self, embeddings: np.ndarray) -> np.ndarray:
-        """Give (n, n_items) scores of (n, d_in) embeddings: log-odds, up to the viewer's bias."""
-        return np.asarray(np.asarray(embeddings, np.float32) @ self.Q.T + self.b)
-
     @property
     def linear(self) -> LinearScorer:
         """The item vectors and biases."""
         return LinearScorer(self.Q, self.b)
-
-    def torch_scorer(self) -> Callable[[Any], Any]:
-        """Give the differentiable twin of `score`."""
-        scorer: Callable[[Any], Any] = resolve("core.recommenders.torch_linear:torch_scorer")(self.linear)
-        return scorer
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Give item vectors, biases and the weights of the fold-in for saving."""

@@ -1,14 +1,14 @@
 """The most consumed items, the same list for everybody: the reference that every recommender must beat."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from core.data.dataset import Dataset, Histories
 from core.progress import Progress, no_progress
-from core.recommenders.base import LinearScorer, require_interactions, resolve
+from core.recommenders.base import LinearRecommender, LinearScorer, require_interactions
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class PopularityConfig:
     """There is nothing to set."""
 
 
-class Popularity:
+class Popularity(LinearRecommender):
     """A fitted popularity list. Every viewer's embedding is the number 1.
 
     Args:
@@ -64,19 +64,10 @@ class Popularity:
         """Give (n_items, 1) ones: a viewer of one item is a viewer like every other."""
         return np.ones((self.n_items, 1), np.float32)
 
-    def score(self, embeddings: np.ndarray) -> np.ndarray:
-        """Give (n, n_items) scores of (n, 1) embeddings."""
-        return np.asarray(np.asarray(embeddings, np.float32) @ self.share[None, :])
-
     @property
     def linear(self) -> LinearScorer:
         """The shares, and no bias."""
         return LinearScorer(self.share[:, None], np.zeros(self.n_items, np.float32))
-
-    def torch_scorer(self) -> Callable[[Any], Any]:
-        """Give the differentiable twin of `score`."""
-        scorer: Callable[[Any], Any] = resolve("core.recommenders.torch_linear:torch_scorer")(self.linear)
-        return scorer
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Give the shares for saving."""
