@@ -32,6 +32,12 @@ class Recommender(Protocol):
     config: Any
     d_in: int
     n_items: int
+    native_users: np.ndarray | None
+    """(n_users, d_in) float32 of a model that was brought along with a vector for each user of its log: these viewers
+    are shown with them, only invented ones are folded in. None where every viewer is folded in from a history."""
+    trained_users: np.ndarray | None
+    """(n_users, d_in) that training left for the users of its log, right after `fit` and never saved: what it costs to
+    fold known users in is measured against them. None where a history is all that training knows of a user."""
 
     @classmethod
     def fit(cls, train: Dataset, config: Any, *, seed: int, progress: Progress = no_progress) -> "Recommender":
@@ -43,7 +49,7 @@ class Recommender(Protocol):
         ...
 
     def embed_items(self) -> np.ndarray:
-        """Give the (n_items, d_in) float32 vectors of the items themselves."""
+        """Give the (n_items, d_in) float32 vectors of the items themselves (for likeness and monosemanticity)."""
         ...
 
     def probe_items(self) -> np.ndarray:
@@ -79,6 +85,9 @@ class Recommender(Protocol):
 class LinearRecommender(ABC):
     """What every recommender with a linear scorer shares: `score` and its twin follow from `linear`."""
 
+    native_users: np.ndarray | None = None
+    trained_users: np.ndarray | None = None
+
     @property
     @abstractmethod
     def linear(self) -> LinearScorer:
@@ -95,6 +104,26 @@ class LinearRecommender(ABC):
         return scorer
 
 
+class NonLinearRecommender(ABC):
+    """What every recommender shares whose scorer has no linear form: its lists are steered on the server."""
+
+    native_users: np.ndarray | None = None
+    trained_users: np.ndarray | None = None
+
+    @property
+    def linear(self) -> None:
+        """None: the scores are not `x @ V.T + b`."""
+        return
+
+    @abstractmethod
+    def score(self, embeddings: np.ndarray) -> np.ndarray:
+        """Give (n, n_items) float32 scores of (n, d_in) embeddings."""
+
+    @abstractmethod
+    def torch_scorer(self) -> Callable[[Any], Any]:
+        """Give the differentiable twin of `score`."""
+
+
 class Entry(NamedTuple):
     """Where a recommender lives; resolved at first use, so that opening a page never imports torch."""
 
@@ -102,22 +131,41 @@ class Entry(NamedTuple):
     """`module:Class`, with a class attribute `Config`."""
     summary: str
     """What it is, in one sentence for people."""
+    title: str
+    """Its name as the field writes it."""
+    fold_in: str
+    """How a history that training never saw becomes a vector, in one sentence for people."""
+    ordered: bool = False
+    """Whether the order of a history counts: such a model needs a log with times."""
 
 
 RECOMMENDERS: dict[str, Entry] = {
     "popularity": Entry(
-        "core.recommenders.popularity:Popularity", "The most consumed items, the same list for everybody: a reference."
+        "core.recommenders.popularity:Popularity",
+        "The most consumed items, the same list for everybody: a reference.",
+        "Popularity",
+        "Everybody has the same vector.",
     ),
     "ease": Entry(
-        "core.recommenders.ease:EASE", "Item-to-item weights in closed form (Steck 2019): a strong reference."
+        "core.recommenders.ease:EASE",
+        "Item-to-item weights in closed form (Steck 2019): a strong reference.",
+        "EASE",
+        "The history itself is the vector: there is nothing to fold in.",
     ),
     "mf": Entry(
-        "core.recommenders.mf:MF", "Matrix factorisation with biases, trained to tell consumed from not consumed items."
+        "core.recommenders.mf:MF",
+        "Matrix factorisation with biases, trained to tell consumed from not consumed items.",
+        "Matrix factorisation",
+        "The exact minimum of the training loss for this history, given the items.",
     ),
     "elsa": Entry(
-        "core.recommenders.elsa:ELSA", "Shallow linear autoencoder with unit item vectors (Vančura et al. 2022)."
+        "core.recommenders.elsa:ELSA",
+        "Shallow linear autoencoder with unit item vectors (Vančura et al. 2022).",
+        "ELSA",
+        "The sum of the vectors of the items: there is nothing to fold in.",
     ),
 }
+"""The recommenders that can be trained here."""
 
 
 def resolve(path: str) -> Any:
@@ -137,6 +185,19 @@ def recommender_class(name: str) -> Any:
             f"There is no recommender {name!r}{near(name, RECOMMENDERS)}.", f"Use one of: {', '.join(RECOMMENDERS)}."
         )
     return resolve(RECOMMENDERS[name].model)
+
+
+def embed_users(model: Recommender, dataset: Dataset, users: np.ndarray) -> np.ndarray:
+    """Give the (len(users), d_in) embeddings of viewers of a log: those the model brought for them, else the fold-in.
+
+    Args:
+        model: Fitted or brought on the users of `dataset`.
+        dataset: Whose histories are folded in.
+        users: Row numbers.
+    """
+    if model.native_users is not None:
+        return np.asarray(model.native_users[np.asarray(users, np.int64)])
+    return model.embed(dataset.histories(users))
 
 
 def require_interactions(train: Dataset) -> None:
