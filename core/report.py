@@ -19,7 +19,7 @@ from core.neurons.baselines import best_neurons, random_directions, raw_dimensio
 from core.neurons.concepts import LENGTHS, concepts_of, paper_concepts
 from core.neurons.table import NeuronTable
 from core.progress import Progress
-from core.recommenders.base import Recommender, rank
+from core.recommenders.base import Recommender, embed_users, rank
 from core.sae.metrics import alive, cosine, density, fvu, l0
 from core.sae.model import SAE
 from core.seeding import derive_seed
@@ -38,7 +38,7 @@ def recommender_metrics(model: Recommender, split: Split, progress: Progress) ->
     recalls, ndcgs, positions, shown = [], [], [], []
     for chunk in _chunks(users):
         histories, targets = split.history.histories(chunk), [split.targets[u] for u in chunk]
-        scores = model.score(model.embed(histories))
+        scores = model.score(embed_users(model, split.history, chunk))
         lists = rank(scores, N_ACCURACY, histories)
         recalls.append(recall_at_n(lists, targets, N_ACCURACY))
         ndcgs.append(ndcg_at_n(lists, targets, N_ACCURACY))
@@ -65,7 +65,7 @@ def sae_metrics(sae: SAE, model: Recommender, split: Split, seed: int, progress:
     bootstrap over viewers. Alive: fires above 0 for an item probe or a viewer.
     """
     users = np.array([u for u in split.unseen_users if len(split.targets[u])], np.int64)
-    embeddings = model.embed(split.history.histories(users))
+    embeddings = embed_users(model, split.history, users)
     rebuilt = sae.reconstruct(embeddings)
     columns: dict[str, list[np.ndarray]] = {}
     for chunk in _chunks(np.arange(len(users))):
@@ -86,7 +86,8 @@ def sae_metrics(sae: SAE, model: Recommender, split: Split, seed: int, progress:
         progress("fidelity", int(chunk[-1]) + 1, len(users), {})
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
     acts = sae.encode(embeddings)
-    awake = alive(sae.encode(model.probe_items())) | alive(sae.encode(model.embed(split.history.histories())))
+    everybody = embed_users(model, split.history, np.arange(split.history.n_users))
+    awake = alive(sae.encode(model.probe_items())) | alive(sae.encode(everybody))
     losses: dict[str, Any] = {}
     for name in ("recall", "ndcg"):
         if len(users):

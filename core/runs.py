@@ -13,7 +13,7 @@ from core.data.dataset import Dataset
 from core.data.split import Split
 from core.errors import MissingStageError, near
 from core.neurons.table import NeuronTable
-from core.recommenders.base import Recommender, rank, recommender_class
+from core.recommenders.base import Recommender, embed_users, rank, recommender_class
 from core.report import assemble
 from core.sae.model import SAE, SAEConfig
 from core.steering.compare import compare
@@ -122,7 +122,7 @@ class Run:
 
     def embedding(self, user: int) -> np.ndarray:
         """Give the (1, d_in) embedding of a viewer of the log."""
-        return self.recommender.embed([self.dataset.history(user)])
+        return embed_users(self.recommender, self.dataset, np.array([user]))
 
     def three_lists(self, embeddings: np.ndarray, seen: list[np.ndarray], steering: Steering, n: int) -> ThreeLists:
         """Give the original, reconstructed and steered top-n lists of some viewers, seen items left out.

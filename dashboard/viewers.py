@@ -32,8 +32,11 @@ class Viewer(NamedTuple):
 
 def build_viewer(run: Run, watched: list[int] | None, user: int | None = None, n: int = 20) -> Viewer:
     """Embed a viewer: the items `watched`, else the history of `user`."""
-    history = np.array(watched, np.int64) if watched is not None else run.dataset.history(int(user or 0))
-    embedding = run.recommender.embed([history])
+    if watched is not None:
+        history = np.array(watched, np.int64)
+        embedding = run.recommender.embed([history])
+    else:
+        history, embedding = run.dataset.history(int(user or 0)), run.embedding(int(user or 0))
     scores = run.recommender.score(embedding)[0]
     rebuilt = rank(run.recommender.score(run.sae.reconstruct(embedding)), n, [history])[0]
     return Viewer(
