@@ -164,6 +164,12 @@ RECOMMENDERS: dict[str, Entry] = {
         "ELSA",
         "The sum of the vectors of the items: there is nothing to fold in.",
     ),
+    "multvae": Entry(
+        "core.recommenders.multvae:MultVAE",
+        "Variational autoencoder with a softmax over the items (Liang et al. 2018).",
+        "MultVAE",
+        "The mean of the encoder for this history: there is nothing to fold in.",
+    ),
 }
 """The recommenders that can be trained here."""
 

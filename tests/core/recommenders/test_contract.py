@@ -65,8 +65,9 @@ def test_items_and_probes_live_where_viewers_live(name: str) -> None:
 
 @each
 def test_the_same_seed_gives_the_same_model(name: str) -> None:
+    again = fit(name).to_arrays()
     for key, array in fitted(name).to_arrays().items():
-        assert np.array_equal(array, fit(name).to_arrays()[key]), key
+        assert np.array_equal(array, again[key]), key
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in CLOSED_FORM])
