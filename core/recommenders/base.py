@@ -170,6 +170,13 @@ RECOMMENDERS: dict[str, Entry] = {
         "MultVAE",
         "The mean of the encoder for this history: there is nothing to fold in.",
     ),
+    "sasrec": Entry(
+        "core.recommenders.sasrec:SASRec",
+        "Self-attention over the latest items in their order, trained to foresee the next one (Kang and McAuley 2018).",
+        "SASRec",
+        "One pass through the network, in order of time: there is nothing to fold in.",
+        ordered=True,
+    ),
 }
 """The recommenders that can be trained here."""
 

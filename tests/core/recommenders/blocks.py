@@ -10,7 +10,7 @@ N_ITEMS = N_BLOCKS * ITEMS_A_BLOCK
 
 
 def dataset_of(histories: list[list[int]], n_items: int) -> Dataset:
-    """Give a dataset with these histories."""
+    """Give a dataset with these histories, oldest first."""
     lengths = [len(h) for h in histories]
     return Dataset(
         name="blocks",
@@ -18,7 +18,7 @@ def dataset_of(histories: list[list[int]], n_items: int) -> Dataset:
         items=IdMap(range(n_items), "item"),
         user_index=np.repeat(np.arange(len(histories)), lengths).astype(np.int32),
         item_index=np.array([i for h in histories for i in h], np.int32),
-        timestamps=None,
+        timestamps=np.arange(sum(lengths)),
         item_table=pd.DataFrame({"title": [f"Item {i}" for i in range(n_items)]}),
     )
 

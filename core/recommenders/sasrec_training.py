@@ -1,0 +1,189 @@
+"""The training of SASRec: every place of a window predicts the next item at once.
+
+RecBole makes an example of every prefix of a history. A place of the causal network sees exactly its prefix, so one
+pass over a window gives the same losses in sum.
+"""
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from core.data.dataset import Histories
+from core.errors import TrainingError
+from core.progress import Progress
+from core.recommenders.elsa_training import one_thread
+from core.recommenders.sasrec import LAYER_NORM_EPSILON, SASRecConfig
+from core.seeding import derive_seed
+
+START = 0.02
+"""Standard deviation of all weights at the start (RecBole)."""
+
+
+class Attention(nn.Module):
+    """Causal self-attention with its residual and LayerNorm."""
+
+    def __init__(self, config: SASRecConfig) -> None:
+        super().__init__()
+        d = config.embedding_size
+        self.query, self.key, self.value, self.dense = (nn.Linear(d, d) for _ in range(4))
+        self.LayerNorm = nn.LayerNorm(d, eps=LAYER_NORM_EPSILON)
+        self.n_heads, self.attention_dropout = config.n_heads, config.attention_dropout
+        self.dropout = nn.Dropout(config.hidden_dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Give (n, length, d) for (n, length, d)."""
+        query, key, value = (
+            part(x).unflatten(2, (self.n_heads, -1)).transpose(1, 2) for part in (self.query, self.key, self.value)
+        )
+        dropout = self.attention_dropout if self.training else 0.0
+        context = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
+        out: torch.Tensor = self.LayerNorm(x + self.dropout(self.dense(context.transpose(1, 2).flatten(2))))
+        return out
+
+
+class FeedForward(nn.Module):
+    """Two dense layers with their residual and LayerNorm."""
+
+    def __init__(self, config: SASRecConfig) -> None:
+        super().__init__()
+        self.dense_1 = nn.Linear(config.embedding_size, config.inner_size)
+        self.dense_2 = nn.Linear(config.inner_size, config.embedding_size)
+        self.LayerNorm = nn.LayerNorm(config.embedding_size, eps=LAYER_NORM_EPSILON)
+        self.dropout = nn.Dropout(config.hidden_dropout)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Give (n, length, d) for (n, length, d)."""
+        out: torch.Tensor = self.LayerNorm(x + self.dropout(self.dense_2(functional.gelu(self.dense_1(x)))))
+        return out
+
+
+class Layer(nn.Module):
+    """Attention, then feed-forward."""
+
+    def __init__(self, config: SASRecConfig) -> None:
+        super().__init__()
+        self.multi_head_attention, self.feed_forward = Attention(config), FeedForward(config)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Give (n, length, d) for (n, length, d)."""
+        out: torch.Tensor = self.feed_forward(self.multi_head_attention(x))
+        return out
+
+
+class Network(nn.Module):
+    """The network whose `state_dict` is what `SASRec` is made of."""
+
+    def __init__(self, n_items: int, config: SASRecConfig) -> None:
+        super().__init__()
+        self.item_embedding = nn.Embedding(n_items, config.embedding_size)
+        self.position_embedding = nn.Embedding(config.max_length, config.embedding_size)
+        self.LayerNorm = nn.LayerNorm(config.embedding_size, eps=LAYER_NORM_EPSILON)
+        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.trm_encoder = nn.ModuleDict({"layer": nn.ModuleList(Layer(config) for _ in range(config.n_layers))})
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=START)
+            if isinstance(module, nn.Linear):
+                nn.init.zeros_(module.bias)
+
+    def forward(self, items: torch.Tensor) -> torch.Tensor:
+        """Give the (n, length, d) states at (n, length) items, padded on the right with any item."""
+        places = torch.arange(items.shape[1])
+        x = self.dropout(self.LayerNorm(self.item_embedding(items) + self.position_embedding(places)))
+        for layer in self.trm_encoder["layer"]:
+            x = layer(x)
+        return x
+
+
+def cut(histories: Histories, max_length: int) -> list[np.ndarray]:
+    """Cut histories of two items or more into windows of `max_length` + 1 items: the last one ends at the last item.
+
+    >>> [w.tolist() for w in cut([np.arange(7)], 3)]
+    [[0, 1, 2, 3], [3, 4, 5, 6]]
+    """
+    windows = []
+    for history in histories:
+        ends = range(len(history), 1, -max_length)
+        windows += [history[max(0, end - max_length - 1) : end] for end in reversed(ends)]
+    return windows
+
+
+def next_item_loss(
+    network: Network, windows: list[np.ndarray], config: SASRecConfig, consumed: list[np.ndarray]
+) -> torch.Tensor:
+    """Give the mean loss over all places of the windows.
+
+    Args:
+        network: In training.
+        windows: Of two items or more.
+        config: Which loss.
+        consumed: Of each window, sorted: what its viewer consumed, never a negative of `bpr`.
+    """
+    lengths = torch.tensor([len(w) - 1 for w in windows])
+    items = nn.utils.rnn.pad_sequence([torch.from_numpy(w).long() for w in windows], batch_first=True)
+    known = torch.arange(items.shape[1] - 1) < lengths[:, None]
+    states, wanted = network(items[:, :-1])[known], items[:, 1:][known]
+    table = network.item_embedding.weight
+    if config.loss == "ce":
+        return functional.cross_entropy(states @ table.T, wanted)
+    other = torch.cat([_not_in(c, int(n), len(table)) for c, n in zip(consumed, lengths, strict=True)])
+    return functional.softplus((states * (table[other] - table[wanted])).sum(dim=1)).mean()
+
+
+def _not_in(consumed: np.ndarray, n: int, n_items: int) -> torch.Tensor:
+    """Draw n items at random that are not among `consumed` (sorted); any items where there is none."""
+    if len(consumed) == n_items:
+        return torch.randint(n_items, (n,))
+    drawn = torch.randint(n_items - len(consumed), (n,)).numpy()
+    # The k-th item that was not consumed is k plus the number of consumed ones before it.
+    return torch.from_numpy(drawn + np.searchsorted(consumed - np.arange(len(consumed)), drawn, side="right"))
+
+
+def train_sasrec(
+    histories: Histories, n_items: int, config: SASRecConfig, *, seed: int, progress: Progress
+) -> dict[str, np.ndarray]:
+    """Give the weights, with the names that `SASRec` documents.
+
+    Args:
+        histories: Of the viewers, oldest first.
+        n_items: Size of the catalogue.
+        config: How to train.
+        seed: Of the run.
+        progress: Called after each epoch; an exception from it ends the training.
+
+    Raises:
+        TrainingError: No history has two items, or the loss is not finite any more.
+    """
+    windows = cut(histories, config.max_length)
+    consumed = [np.sort(h) for h in histories for _ in range(len(h), 1, -config.max_length)]
+    if not windows:
+        raise TrainingError(
+            "No history has two items, so there is no next item to learn.", "Give a log with longer histories."
+        )
+    with one_thread(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(seed, "sasrec"))
+        network = Network(n_items, config)
+        optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+        steps_an_epoch = -(-len(windows) // config.batch_size)
+        epochs = max(config.epochs, -(-config.min_steps // steps_an_epoch))
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps_an_epoch)
+        for epoch in range(epochs):
+            losses = []
+            order = torch.randperm(len(windows)).tolist()
+            for start in range(0, len(windows), config.batch_size):
+                batch = order[start : start + config.batch_size]
+                loss = next_item_loss(network, [windows[i] for i in batch], config, [consumed[i] for i in batch])
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+                schedule.step()
+                losses.append(loss.item())
+            mean = float(np.mean(losses))
+            if not np.isfinite(mean):
+                raise TrainingError(
+                    f"The loss of SASRec is {mean} after epoch {epoch + 1} of {epochs}.",
+                    f"Set recommender.learning_rate below {config.learning_rate:g}.",
+                )
+            progress("recommender", epoch + 1, epochs, {"loss": mean})
+        return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
