@@ -4,6 +4,7 @@ Lists are (n_rows, n) item indices, best first, distinct, -1 where a list ended.
 """
 
 import numpy as np
+from scipy import sparse
 
 ROWS = 256
 """Rows compared at a time: bounds the memory at ROWS * (2 n)² small numbers."""
@@ -32,6 +33,98 @@ def gini(lists: np.ndarray, n_items: int) -> float:
     if not total:
         return float("nan")
     return float((2 * np.arange(1, n_items + 1) - n_items - 1) @ counts / (n_items * total))
+
+
+def long_tail_coverage(lists: np.ndarray, tail: np.ndarray) -> float:
+    """Give the share of the tail's items that are in at least one list (as the code of PopSteer does).
+
+    Args:
+        lists: (n_rows, n).
+        tail: (n_items,) bool, the items that count: those of the least popular group, or any others.
+
+    Returns:
+        NaN where no item counts.
+
+    >>> long_tail_coverage(np.array([[0, 1], [1, -1]]), np.array([False, True, True, True]))
+    0.3333333333333333
+    """
+    shown = np.zeros(len(tail), bool)
+    shown[lists[lists >= 0]] = True
+    return float(shown[tail].mean()) if tail.any() else float("nan")
+
+
+def average_popularity(lists: np.ndarray, popularity: np.ndarray) -> float:
+    """Give the mean popularity of what is shown, over all places of all lists (Yin et al. 2012: ARP).
+
+    An item in many lists counts as often as it is shown. (PopSteer's code takes the mean over the distinct items, which
+    says nothing about exposure.)
+
+    Args:
+        lists: (n_rows, n).
+        popularity: (n_items,) of any unit, for example the share of viewers who consumed it.
+
+    Returns:
+        In the unit of `popularity`; NaN without any place.
+
+    >>> average_popularity(np.array([[0, 1], [0, -1]]), np.array([0.75, 0.0]))
+    0.5
+    """
+    shown = lists[lists >= 0]
+    return float(popularity[shown].mean()) if shown.size else float("nan")
+
+
+def novelty(lists: np.ndarray, counts: np.ndarray, n_viewers: int) -> float:
+    """Give the mean self-information of what is shown, in bits, over all places (Zhou et al. 2010, PNAS 107).
+
+    `-log2(counts[i] / n_viewers)`: 0 for an item that everybody knows, 10 for one of a viewer in 1,024. An item that
+    nobody consumed counts as if one viewer had: its own self-information has no bound.
+
+    Args:
+        lists: (n_rows, n).
+        counts: (n_items,) number of viewers who consumed each item.
+        n_viewers: Of how many.
+
+    Returns:
+        NaN without any place or viewer.
+
+    >>> novelty(np.array([[0, 1], [0, -1]]), np.array([4, 1]), 4)
+    0.6666666666666666
+    """
+    return average_popularity(lists, -np.log2(np.maximum(counts, 1) / n_viewers)) if n_viewers else float("nan")
+
+
+def intra_list_diversity(lists: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Give how unlike the items of each list are: 1 - the mean cosine of its pairs (Zhang, Hurley 2008).
+
+    (Ziegler et al. 2005 sum the likeness instead.) With unit vectors `u` of a list of m items the pairs' cosines sum to
+    `(|sum u|² - sum |u|²) / 2`. An item without a direction (a vector of zeros) is like no other.
+
+    Args:
+        lists: (n_rows, n).
+        vectors: (n_items, d) of the items: embeddings, or masks of genres.
+
+    Returns:
+        (n_rows,) float64 in [0, 2], NaN for a list of fewer than two items. The memory is bounded at ROWS * d numbers
+        beyond `vectors`.
+
+    >>> intra_list_diversity(np.array([[0, 1, 2]]), np.array([[2.0, 0.0], [1.0, 0.0], [0.0, 3.0]])).round(4)
+    array([0.6667])
+    """
+    vectors = vectors if np.issubdtype(vectors.dtype, np.floating) else vectors.astype(np.float32)
+    length = np.sqrt(np.einsum("id,id->i", vectors, vectors))
+    inverse = np.divide(1, length, out=np.zeros(len(vectors)), where=length > 0)
+    sizes, likeness = (lists >= 0).sum(axis=1), np.zeros(len(lists))
+    for first in range(0, len(lists), ROWS):
+        part, size = lists[first : first + ROWS], sizes[first : first + ROWS]
+        items = part[part >= 0]
+        pick = sparse.csr_matrix(
+            (inverse[items].astype(vectors.dtype), items, np.concatenate([[0], size.cumsum()])),
+            shape=(len(part), len(vectors)),
+        )
+        total = pick @ vectors
+        directed = ((inverse[part] > 0) & (part >= 0)).sum(axis=1)
+        likeness[first : first + ROWS] = np.einsum("rd,rd->r", total, total) - directed
+    return 1 - _ratio(likeness, sizes * (sizes - 1))
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> np.ndarray:

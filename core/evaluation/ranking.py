@@ -10,15 +10,15 @@ from core.seeding import generator
 Targets = Sequence[np.ndarray]
 """Held-out item indices of each viewer, distinct, in any order."""
 
-BLOCK = 100
-"""Resamples drawn at a time: bounds the memory at BLOCK * n_users numbers."""
+DRAWS = 1_000_000
+"""Viewers drawn at a time for the resamples: bounds the memory at a few times DRAWS numbers."""
 
 
 class Interval(NamedTuple):
-    """A change and how far to trust it."""
+    """A mean, or the change of one, and how far to trust it."""
 
     mean: float
-    """Relative change of the mean, e.g. -0.02 for two percent less."""
+    """As measured; a change is relative, e.g. -0.02 for two percent less."""
     low: float
     """2.5th percentile over resampled viewers."""
     high: float
@@ -50,6 +50,49 @@ def ndcg_at_n(lists: np.ndarray, targets: Targets, n: int) -> np.ndarray:
     discount = 1 / np.log2(np.arange(2, n + 2))
     ideal = np.concatenate([[0.0], np.cumsum(discount)])
     return _ratio(_hits(lists, targets, n) @ discount, ideal[np.minimum(_sizes(targets), n)])
+
+
+def hit_at_n(lists: np.ndarray, targets: Targets, n: int) -> np.ndarray:
+    """Give 1 where one of the first `n` is a held-out item, else 0 (He et al. 2017, sec. 4.1: HR@n).
+
+    Arguments and result as in `recall_at_n`. With one target each it is the recall.
+    """
+    return _ratio(_hits(lists, targets, n).max(axis=1), np.minimum(_sizes(targets), 1))
+
+
+def precision_at_n(lists: np.ndarray, targets: Targets, n: int) -> np.ndarray:
+    """Give the share of the first `n` places that hold a held-out item: `hits / n`, also where the list is shorter.
+
+    (Manning, Raghavan, Schütze 2008, sec. 8.4.) Arguments and result as in `recall_at_n`.
+    """
+    return _ratio(_hits(lists, targets, n).sum(axis=1), n * np.minimum(_sizes(targets), 1))
+
+
+def mrr_at_n(lists: np.ndarray, targets: Targets, n: int) -> np.ndarray:
+    """Give the reciprocal rank of the first hit: 1 / r for the first target at place r = 1, 2, .. n, 0 without one.
+
+    (Voorhees 1999; its mean is the MRR.) Arguments and result as in `recall_at_n`.
+
+    >>> mrr_at_n(np.array([[4, 2, 7]]), [np.array([2, 7])], 3)
+    array([0.5])
+    """
+    hits = _hits(lists, targets, n)
+    first = np.where(hits.any(axis=1), 1 / (1 + hits.argmax(axis=1)), 0.0)
+    return _ratio(first, np.minimum(_sizes(targets), 1))
+
+
+def map_at_n(lists: np.ndarray, targets: Targets, n: int) -> np.ndarray:
+    """Give the average precision: the sum over the hits' places r of `hits up to r / r`, over `min(n, |targets|)`.
+
+    (Its mean is the MAP: Manning, Raghavan, Schütze 2008, sec. 8.4; cut at `n` and divided by what `n` places can hold
+    as in McFee et al. 2012.) Arguments and result as in `recall_at_n`.
+
+    >>> map_at_n(np.array([[4, 2, 7]]), [np.array([2, 7])], 3).round(4)
+    array([0.5833])
+    """
+    hits = _hits(lists, targets, n)
+    precision = hits.cumsum(axis=1) / np.arange(1, n + 1)
+    return _ratio((precision * hits).sum(axis=1), np.minimum(_sizes(targets), n))
 
 
 def mpr(scores: np.ndarray, targets: Targets, seen: Sequence[np.ndarray]) -> np.ndarray:
@@ -85,6 +128,25 @@ def mpr(scores: np.ndarray, targets: Targets, seen: Sequence[np.ndarray]) -> np.
     return out
 
 
+def mean_interval(values: np.ndarray, seed: int, n_boot: int = 2000) -> Interval:
+    """Give the mean with its 95 % bootstrap interval over viewers (Efron, Tibshirani 1993, ch. 13: percentiles).
+
+    Args:
+        values: (n_users,). A NaN is left out.
+        seed: Of the resampling.
+        n_boot: Resamples.
+
+    Returns:
+        NaNs without users.
+    """
+    known = np.asarray(values, np.float64)[~np.isnan(values)]
+    if not known.size:
+        return Interval(np.nan, np.nan, np.nan)
+    means = _resampled_means(known[:, None], seed, n_boot)[:, 0]
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Interval(float(known.mean()), float(low), float(high))
+
+
 def paired_interval(before: np.ndarray, after: np.ndarray, seed: int, n_boot: int = 2000) -> Interval:
     """Give the relative change of the mean from `before` to `after`, with a 95 % bootstrap interval over viewers.
 
@@ -104,16 +166,22 @@ def paired_interval(before: np.ndarray, after: np.ndarray, seed: int, n_boot: in
     pairs = np.column_stack([before[both], after[both]]).astype(np.float64)
     if not pairs[:, 0].sum():
         return Interval(np.nan, np.nan, np.nan)
-    random, n = generator(seed, "bootstrap"), len(pairs)
-    changes = np.empty(n_boot)
-    for first in range(0, n_boot, BLOCK):
-        size = min(BLOCK, n_boot - first)
-        drawn = pairs[random.integers(n, size=(size, n))].mean(axis=1)
-        # A resample with a mean of 0 before has no relative change, as the whole has none.
-        ratio = np.divide(drawn[:, 1], drawn[:, 0], out=np.full(size, np.nan), where=drawn[:, 0] != 0)
-        changes[first : first + size] = ratio - 1
-    low, high = np.nanpercentile(changes, [2.5, 97.5])
+    means = _resampled_means(pairs, seed, n_boot)
+    # A resample with a mean of 0 before has no relative change, as the whole has none.
+    low, high = np.nanpercentile(_ratio(means[:, 1], means[:, 0]) - 1, [2.5, 97.5])
     return Interval(float(pairs[:, 1].mean() / pairs[:, 0].mean() - 1), float(low), float(high))
+
+
+def _resampled_means(values: np.ndarray, seed: int, n_boot: int) -> np.ndarray:
+    """Give (n_boot, n_columns): the mean of each column over as many rows, drawn anew with replacement."""
+    random, n = generator(seed, "bootstrap"), len(values)
+    columns = np.ascontiguousarray(values.T)
+    block = max(1, DRAWS // n)
+    parts = []
+    for first in range(0, n_boot, block):
+        drawn = random.integers(n, size=(min(block, n_boot - first), n))
+        parts.append(np.column_stack([column[drawn].mean(axis=1) for column in columns]))
+    return np.concatenate(parts)
 
 
 def _hits(lists: np.ndarray, targets: Targets, n: int) -> np.ndarray:

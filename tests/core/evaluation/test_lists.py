@@ -1,12 +1,25 @@
 """How lists look and how alike they are: numbers made by hand, laws, and naive oracles."""
 
+import math
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
-from core.evaluation.lists import coverage, gini, kendall, overlap, rbo
+from core.evaluation.lists import (
+    average_popularity,
+    coverage,
+    gini,
+    intra_list_diversity,
+    kendall,
+    long_tail_coverage,
+    novelty,
+    overlap,
+    rbo,
+)
 
 
 def lists(*rows: list[int]) -> np.ndarray:
@@ -124,3 +137,81 @@ def test_many_rows_give_the_same_as_each_row_alone() -> None:
         alone = np.concatenate([measure(a[[row]], b[[row]]) for row in range(250, 270)])
         assert np.array_equal(measure(a, b)[250:270], alone)
         assert measure(a[:0], b[:0]).shape == (0,)
+
+
+def test_long_tail_coverage_asks_only_for_the_items_of_the_mask() -> None:
+    shown = lists([0, 1, -1], [1, 2, -1])
+    assert long_tail_coverage(shown, np.array([False, False, True, True])) == 0.5
+    assert long_tail_coverage(shown, np.array([True, True, False, False])) == 1.0
+    assert long_tail_coverage(shown, np.ones(4, bool)) == coverage(shown, 4)
+    assert long_tail_coverage(lists([-1, -1]), np.ones(4, bool)) == 0.0
+    assert np.isnan(long_tail_coverage(shown, np.zeros(4, bool)))
+
+
+def test_popularity_is_of_places_and_not_of_distinct_items() -> None:
+    # Item 0 is shown three times of four: (3 * 0.9 + 0.1) / 4, where the mean over the two items would be 0.5.
+    assert average_popularity(lists([0, -1], [0, -1], [0, 1]), np.array([0.9, 0.1])) == pytest.approx(0.7)
+    assert np.isnan(average_popularity(lists([-1, -1]), np.array([0.9, 0.1])))
+
+
+def test_novelty_is_in_bits_and_finite_for_an_item_that_nobody_knows() -> None:
+    counts = np.array([8, 2, 1, 0])
+    assert novelty(lists([0, 1]), counts, 8) == 1.0
+    assert novelty(lists([2, -1]), counts, 8) == novelty(lists([3, -1]), counts, 8) == 3.0
+    assert np.isnan(novelty(lists([-1, -1]), counts, 8)) and np.isnan(novelty(lists([0, 1]), counts, 0))
+
+
+def test_diversity_matches_numbers_made_by_hand() -> None:
+    vectors = np.array([[3.0, 0.0], [0.0, 0.1], [-2.0, 0.0], [1.0, 1.0], [0.0, 0.0]])
+    shown = lists([0, 1, -1], [0, 2, -1], [0, 3, -1], [0, 1, 3], [0, 4, -1], [4, 4, -1])
+    half = 1 - math.sqrt(0.5)
+    assert intra_list_diversity(shown, vectors) == pytest.approx([1, 2, half, (1 + 2 * half) / 3, 1, 1])
+    assert np.isnan(intra_list_diversity(lists([0, -1], [-1, -1]), vectors)).all()
+    assert intra_list_diversity(lists([0, 1])[:0], vectors).shape == (0,)
+
+
+def test_lists_of_one_genre_are_not_diverse_and_masks_of_genres_are_vectors_too() -> None:
+    genres = np.array([[True, False], [True, False], [False, True], [True, True]])
+    expected = pytest.approx([0, 1, 1 - math.sqrt(0.5)])
+    assert intra_list_diversity(lists([0, 1], [0, 2], [0, 3]), genres) == expected
+    assert intra_list_diversity(lists([0, 1], [0, 2], [0, 3]), genres.astype(np.int8)) == expected
+
+
+def test_diversity_is_measured_without_the_vectors_of_all_places_at_once() -> None:
+    vectors = np.random.default_rng(0).normal(size=(200, 500)).astype(np.float32)
+    shown = np.stack([np.random.default_rng(s).permutation(200)[:10] for s in range(2000)])
+    tracemalloc.start()
+    intra_list_diversity(shown, vectors)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3_000_000 < shown.size * 500 * 4
+
+
+@given(pairs(), st.integers(0, 2**32))
+def test_exposure_novelty_and_diversity_equal_a_naive_loop(pair: tuple[np.ndarray, np.ndarray], seed: int) -> None:
+    shown, random = pair[0], np.random.default_rng(seed)
+    counts, tail = random.integers(0, 9, 10), random.random(10) < 0.5
+    vectors = random.normal(size=(10, 3)) * random.integers(0, 2, (10, 1))
+    popularity, bits, diversities, seen = [], [], [], set()
+    for row in shown:
+        unlike = []
+        for k, i in enumerate(row):
+            if i < 0:
+                continue
+            popularity.append(counts[i] / 9)
+            bits.append(math.log2(9 / max(counts[i], 1)))
+            seen.add(int(i))
+            for j in row[k + 1 :]:
+                if j >= 0:
+                    lengths = math.sqrt(sum(x * x for x in vectors[i])) * math.sqrt(sum(x * x for x in vectors[j]))
+                    inner = sum(x * y for x, y in zip(vectors[i], vectors[j], strict=True))
+                    unlike.append(1 - (inner / lengths if lengths else 0))
+        diversities.append(sum(unlike) / len(unlike) if unlike else math.nan)
+    covered = [int(i) in seen for i in np.flatnonzero(tail)]
+    nan = {"nan_ok": True}
+    assert long_tail_coverage(shown, tail) == pytest.approx(np.mean(covered) if covered else math.nan, **nan)
+    assert average_popularity(shown, counts / 9) == pytest.approx(
+        np.mean(popularity) if popularity else math.nan, **nan
+    )
+    assert novelty(shown, counts, 9) == pytest.approx(np.mean(bits) if bits else math.nan, **nan)
+    assert intra_list_diversity(shown, vectors) == pytest.approx(diversities, abs=1e-9, **nan)
