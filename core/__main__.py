@@ -91,7 +91,9 @@ def datasets(
 def build_command(
     dataset: Annotated[str, typer.Option(help="A known dataset, or a folder with interactions.csv and items.csv.")],
     recommender: Annotated[str, typer.Option(help=f"One of: {', '.join(RECOMMENDERS)}.")],
-    preset: Annotated[str, typer.Option(help=f"One of: {', '.join(PRESETS)}.")],
+    preset: Annotated[
+        str | None, typer.Option(help=f"How the SAE is trained, one of: {', '.join(PRESETS)}. Without one: no SAE.")
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     data_dir: DataDirOption = None,
     seed: Annotated[int, typer.Option(min=0, help="Draws the split, the start values and the order.")] = 0,
@@ -208,9 +210,16 @@ def _write_json(value: Mapping[str, Any], file: Path | None) -> None:
 
 def _say_built(run: Run) -> None:
     report = run.report
-    sae, neurons = report["sae"], report["neurons"]
     total = sum(report["seconds"].values())
-    typer.echo(f"{report['recommender']['name']} on {report['dataset']['name']}, SAE {sae['preset']}: {run.id}")
+    recommender = report["recommender"]
+    quality = f"recall@20 {_number(recommender['recall_at_20'])}, nDCG@20 {_number(recommender['ndcg_at_20'])}"
+    if "sae" not in report:
+        typer.echo(f"{recommender['name']} on {report['dataset']['name']}: {run.id}")
+        typer.echo(f"  {quality} on {recommender['n_viewers']:,} viewers; built in {total:.0f} s")
+        return
+    sae, neurons = report["sae"], report["neurons"]
+    typer.echo(f"{recommender['name']} on {report['dataset']['name']}, SAE {sae['preset']}: {run.id}")
+    typer.echo(f"  {quality} on {recommender['n_viewers']:,} viewers")
     typer.echo(
         f"  {sae['alive']} of {sae['d_sae']} neurons alive, cosine {_number(sae['cosine'])}, nDCG@20 "
         f"{_number(sae['ndcg_at_20_original'])} -> {_number(sae['ndcg_at_20'])} "

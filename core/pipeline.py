@@ -8,7 +8,7 @@ build that was stopped goes on at the stage where it was.
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from core.configs import from_dict
+from core.data.dataset import Dataset
 from core.data.download import find
 from core.data.loaders import DataConfig, read_dataset
 from core.data.split import SplitConfig, split
@@ -23,9 +24,9 @@ from core.errors import ConfigError, near
 from core.neurons.table import NeuronTable
 from core.presets import Preset, preset
 from core.progress import Progress, no_progress
-from core.recommenders.base import recommender_class, resolve
+from core.recommenders.base import Recommender, embed_users, recommender_class, resolve
 from core.report import neuron_metrics, peak_memory_mb, recommender_metrics, sae_metrics
-from core.runs import Run
+from core.runs import SOURCE, Run
 from core.seeding import derive_seed
 from core.workspace import Workspace, artefact_id
 
@@ -33,6 +34,11 @@ DEMO_SETTINGS = {"recommender.embedding_size": "48", "sae.d_sae": "72", "sae.k":
 
 SECTIONS = ("data", "split", "recommender", "sae")
 """What a setting can start with: `sae.k=64`."""
+
+REFERENCES = ("popularity", "ease")
+"""Trained on every split beside the recommender that is asked for: what it has to beat."""
+EASE_LIMIT = 6_000
+"""Items beyond which EASE, which inverts an items x items matrix, is not trained as a reference."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,7 @@ class BuildRequest:
     Attributes:
         dataset: The name of a known dataset (`demo`, `ml-1m`) or a folder.
         recommender: A name of `RECOMMENDERS`.
-        preset: A name of `PRESETS`.
+        preset: A name of `PRESETS`; None ends with the recommender.
         seed: Draws the split, the start values and the order of training.
         data_dir: Where raw datasets are looked for; None: $DATASETS_DIR, then data/raw.
         settings: `SECTION.FIELD` -> value; wins over the preset.
@@ -50,7 +56,7 @@ class BuildRequest:
 
     dataset: str
     recommender: str
-    preset: str
+    preset: str | None
     seed: int = 0
     data_dir: Path | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
@@ -62,8 +68,18 @@ class Plan(NamedTuple):
     data: DataConfig
     split: SplitConfig
     recommender: Any
-    preset: Preset
+    preset: Preset | None
     sae: Any
+    seed: int
+
+
+class Brought(NamedTuple):
+    """A recommender that was trained elsewhere, and what it is about."""
+
+    dataset: Dataset
+    model: Recommender
+    source: Mapping[str, Any]
+    """Where it comes from, as plain values: the kind of import, and the checksums of the files. A part of its id."""
 
 
 DEMO = BuildRequest("demo", "elsa", "knots", settings=DEMO_SETTINGS)
@@ -76,27 +92,17 @@ def plan(request: BuildRequest) -> Plan:
     Raises:
         ConfigError: An unknown recommender, preset, section or field, or a value that cannot be.
     """
-    recipe = preset(request.preset)
-    parts: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
-    if request.recommender == recipe.recommender:
-        parts["recommender"] |= recipe.recommender_settings
-    parts["sae"] |= recipe.sae
-    for key, value in request.settings.items():
-        section, dot, name = key.partition(".")
-        if section not in parts or not dot:
-            raise ConfigError(
-                f"{key!r} is not a setting{near(section, SECTIONS)}.",
-                f"Write SECTION.FIELD=VALUE with a section of: {', '.join(SECTIONS)}.",
-            )
-        parts[section][name] = value
+    recipe = None if request.preset is None else preset(request.preset)
+    parts = _sections(request.settings)
+    suggested = recipe.recommender_settings if recipe and request.recommender == recipe.recommender else {}
     model = recommender_class(request.recommender)
-    train_config = resolve("core.sae.trainer:TrainConfig")
     return Plan(
         from_dict(DataConfig, parts["data"], "data."),
         from_dict(SplitConfig, parts["split"], "split."),
-        from_dict(model.Config, parts["recommender"], "recommender."),
+        from_dict(model.Config, {**suggested, **parts["recommender"]}, "recommender."),
         recipe,
-        from_dict(train_config, parts["sae"], "sae."),
+        _train_config(recipe, parts["sae"]),
+        request.seed,
     )
 
 
@@ -108,10 +114,73 @@ def build(request: BuildRequest, workspace: Workspace, progress: Progress = no_p
     """
     todo = plan(request)
     run = _build_dataset(request, todo, workspace, progress)
-    run = _build_split(request, todo, run)
-    run = _build_recommender(request, todo, run, progress)
-    run = _build_sae(request, todo, run, progress)
-    return _build_neurons(run, progress)
+    run = _build_split(todo, run)
+    _build_references(todo, run, progress)
+    run = _build_recommender(request.recommender, todo, run, progress)
+    return _build_lens(todo, run, progress)
+
+
+def adopt(
+    brought: Brought,
+    workspace: Workspace,
+    *,
+    preset_name: str | None,
+    seed: int = 0,
+    settings: Mapping[str, str] | None = None,
+    progress: Progress = no_progress,
+) -> Run:
+    """Take a recommender that was trained elsewhere into a workspace, and build its SAE and neurons.
+
+    What a viewer has consumed is split as for a recommender that is trained here; but the model may have learnt from
+    the held-out items too, which `recommender.source` in the report stands for.
+
+    Args:
+        brought: The model and its dataset, which may have no interactions.
+        workspace: Where everything is saved.
+        preset_name: A name of `PRESETS`; None ends with the recommender.
+        seed: Draws the split, the start values and the order of training.
+        settings: `split.FIELD` or `sae.FIELD` -> value; wins over the preset.
+        progress: Told how far each stage is.
+
+    Raises:
+        UserError: Something that a person can mend; what was finished before stays.
+    """
+    parts = _sections(settings or {})
+    for section in ("data", "recommender"):
+        if parts[section]:
+            raise ConfigError(
+                f"{section}.{next(iter(parts[section]))} cannot be set for a model that was trained elsewhere.",
+                "Set only split.FIELD and sae.FIELD, or train a recommender here with python -m core build.",
+            )
+    recipe = None if preset_name is None else preset(preset_name)
+    cut = from_dict(SplitConfig, parts["split"], "split.")
+    todo = Plan(DataConfig(), cut, brought.model.config, recipe, _train_config(recipe, parts["sae"]), seed)
+    run = _save_dataset(brought.dataset, {"import": brought.source["kind"]}, workspace)
+    run = _build_split(todo, run)
+    if brought.dataset.n_interactions:
+        _build_references(todo, run, progress)
+    run = _save_brought(brought, todo, run, progress)
+    return _build_lens(todo, run, progress)
+
+
+def _sections(settings: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Sort `SECTION.FIELD` -> value by section."""
+    parts: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    for key, value in settings.items():
+        section, dot, name = key.partition(".")
+        if section not in parts or not dot:
+            raise ConfigError(
+                f"{key!r} is not a setting{near(section, SECTIONS)}.",
+                f"Write SECTION.FIELD=VALUE with a section of: {', '.join(SECTIONS)}.",
+            )
+        parts[section][name] = value
+    return parts
+
+
+def _train_config(recipe: Preset | None, settings: Mapping[str, Any]) -> Any:
+    """Give the settings of the SAE: those of the preset, and over them a person's own."""
+    given = {**(recipe.sae if recipe else {}), **settings}
+    return from_dict(resolve("core.sae.trainer:TrainConfig"), given, "sae.")
 
 
 class _Made(NamedTuple):
@@ -159,7 +228,13 @@ def _build_dataset(request: BuildRequest, todo: Plan, workspace: Workspace, prog
     progress("dataset", 0, 1, {})
     dataset = read_dataset(folder, options=todo.data)
     progress("dataset", 1, 1, {})
-    config = {"name": dataset.name, "options": asdict(todo.data), "fingerprint": dataset.fingerprint()}
+    return _save_dataset(dataset, asdict(todo.data), workspace, started)
+
+
+def _save_dataset(
+    dataset: Dataset, options: Mapping[str, Any], workspace: Workspace, started: tuple[float, float] | None = None
+) -> Run:
+    config = {"name": dataset.name, "options": options, "fingerprint": dataset.fingerprint()}
 
     def make() -> _Made:
         arrays, tables, facts = dataset.to_saved()
@@ -169,34 +244,64 @@ def _build_dataset(request: BuildRequest, todo: Plan, workspace: Workspace, prog
     return _stage(workspace, "dataset", dataset.name, config, None, {}, make, started)
 
 
-def _build_split(request: BuildRequest, todo: Plan, run: Run) -> Run:
+def _build_split(todo: Plan, run: Run) -> Run:
     def make() -> _Made:
-        made = split(run.full, todo.split, seed=derive_seed(request.seed, "split"))
+        made = split(run.full, todo.split, seed=derive_seed(todo.seed, "split"))
         return _Made(made.to_saved(), {}, {"n_unseen_users": len(made.unseen_users)})
 
-    return _stage(run.workspace, "split", todo.split.name, asdict(todo.split), request.seed, run.ids, make)
+    return _stage(run.workspace, "split", todo.split.name, asdict(todo.split), todo.seed, run.ids, make)
 
 
-def _build_recommender(request: BuildRequest, todo: Plan, run: Run, progress: Progress) -> Run:
-    model = recommender_class(request.recommender)
+def _build_references(todo: Plan, run: Run, progress: Progress) -> None:
+    """Train what every recommender has to beat, on the same split."""
+    for name in REFERENCES:
+        if name != "ease" or run.full.n_items <= EASE_LIMIT:
+            _build_recommender(name, todo._replace(recommender=recommender_class(name).Config()), run, progress)
+
+
+def _build_recommender(name: str, todo: Plan, run: Run, progress: Progress) -> Run:
+    def make() -> _Made:
+        seed = derive_seed(todo.seed, "recommender")
+        cpu = time.process_time()
+        fitted = recommender_class(name).fit(run.split.train, todo.recommender, seed=seed, progress=progress)
+        fit_cpu_s = round(time.process_time() - cpu, 3)
+        return _measured(fitted, run, {"fit_cpu_s": fit_cpu_s}, progress)
+
+    config = {"name": name, **asdict(todo.recommender)}
+    return _stage(run.workspace, "recommender", name, config, todo.seed, run.ids, make)
+
+
+def _save_brought(brought: Brought, todo: Plan, run: Run, progress: Progress) -> Run:
+    model = brought.model
 
     def make() -> _Made:
-        seed = derive_seed(request.seed, "recommender")
-        cpu = time.process_time()
-        fitted = model.fit(run.split.train, todo.recommender, seed=seed, progress=progress)
-        fit_cpu_s = round(time.process_time() - cpu, 3)
-        progress("measure", 0, 1, {})
-        metrics = recommender_metrics(fitted, run.split, progress)
-        return _Made(fitted.to_arrays(), {}, metrics | {"fit_cpu_s": fit_cpu_s})
+        return _measured(model, run, {"source": dict(brought.source)}, progress)
 
-    config = {"name": request.recommender, **asdict(todo.recommender)}
-    return _stage(run.workspace, "recommender", request.recommender, config, request.seed, run.ids, make)
+    config = {"name": model.name, **asdict(model.config), SOURCE: dict(brought.source)}
+    return _stage(run.workspace, "recommender", model.name, config, todo.seed, run.ids, make)
 
 
-def _build_sae(request: BuildRequest, todo: Plan, run: Run, progress: Progress) -> Run:
+def _measured(model: Recommender, run: Run, facts: Mapping[str, Any], progress: Progress) -> _Made:
+    progress("measure", 0, 1, {})
+    return _Made(model.to_arrays(), {}, {**recommender_metrics(model, run.split, progress), **facts})
+
+
+def _build_lens(todo: Plan, run: Run, progress: Progress) -> Run:
+    """Train the SAE and read its neurons, unless no preset was asked for."""
+    if todo.preset is None:
+        return run
+    return _build_neurons(_build_sae(todo, todo.preset, run, progress), progress)
+
+
+def _build_sae(todo: Plan, recipe: Preset, run: Run, progress: Progress) -> Run:
+    brings_users = run.recommender.native_users is not None
+    # A vector that was brought has no history in it of which a part could be dropped.
+    settings = replace(todo.sae, history_dropout=0.0) if brings_users else todo.sae
+
     def make() -> _Made:
         recommender, parts = run.recommender, run.split
-        histories = parts.history.histories(parts.seen_users)
+        users = np.setdiff1d(np.arange(run.full.n_users), parts.unseen_users) if brings_users else parts.seen_users
+        histories = parts.history.histories(users)
 
         def embed_with_dropout(rng: np.random.Generator, rows: np.ndarray, dropout: float) -> np.ndarray:
             """Embed the histories of some rows again, each item left out with a probability; one item always stays."""
@@ -210,19 +315,19 @@ def _build_sae(request: BuildRequest, todo: Plan, run: Run, progress: Progress) 
             return recommender.embed(kept)
 
         sae, history = resolve("core.sae.trainer:train")(
-            recommender.embed(histories),
-            todo.sae,
-            seed=derive_seed(request.seed, "sae"),
-            X_items=recommender.probe_items() if todo.preset.train_on_items else None,
+            embed_users(recommender, parts.history, users),
+            settings,
+            seed=derive_seed(todo.seed, "sae"),
+            X_items=recommender.probe_items() if recipe.train_on_items else None,
             scorer=recommender.torch_scorer(),
             augment=embed_with_dropout,
             progress=progress,
         )
-        metrics = sae_metrics(sae, recommender, parts, request.seed, progress)
+        metrics = sae_metrics(sae, recommender, parts, todo.seed, progress)
         return _Made(sae.to_arrays(), {"history": _frame(history)}, metrics | {"model": asdict(sae.config)})
 
-    config = {"preset": request.preset, "train_on_items": todo.preset.train_on_items, **asdict(todo.sae)}
-    return _stage(run.workspace, "sae", request.preset, config, request.seed, run.ids, make)
+    config = {"preset": recipe.name, "train_on_items": recipe.train_on_items, **asdict(settings)}
+    return _stage(run.workspace, "sae", recipe.name, config, todo.seed, run.ids, make)
 
 
 def _frame(history: Any) -> pd.DataFrame:
@@ -237,7 +342,7 @@ def _build_neurons(run: Run, progress: Progress) -> Run:
         recommender, sae, dataset = run.recommender, run.sae, run.dataset
         probes = recommender.probe_items()
         item_acts = sae.encode(probes)
-        user_acts = sae.encode(recommender.embed(dataset.histories()))
+        user_acts = sae.encode(embed_users(recommender, dataset, np.arange(dataset.n_users)))
         table = NeuronTable.build(item_acts, user_acts, sae, dataset, recommender.embed_items())
         progress("neurons", 1, 1, {})
         arrays, tables = table.to_saved()

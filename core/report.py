@@ -64,7 +64,7 @@ def sae_metrics(sae: SAE, model: Recommender, split: Split, seed: int, progress:
     `recall_loss` and `ndcg_loss` are shares of the original value with the ends of a 95 % interval of the paired
     bootstrap over viewers. Alive: fires above 0 for an item probe or a viewer.
     """
-    users = np.array([u for u in split.unseen_users if len(split.targets[u])], np.int64)
+    users = split.unseen_users
     embeddings = embed_users(model, split.history, users)
     rebuilt = sae.reconstruct(embeddings)
     columns: dict[str, list[np.ndarray]] = {}

@@ -20,6 +20,9 @@ from core.steering.compare import compare
 from core.steering.steering import Steering, contributions, steer
 from core.workspace import STAGES, Meta, Workspace
 
+SOURCE = "source"
+"""The key of a recommender's config that says where it was brought from."""
+
 
 class ThreeLists(NamedTuple):
     """Top-n lists of some viewers, each (n_viewers, n) item indices, -1 where a list ran out."""
@@ -92,7 +95,7 @@ class Run:
     def recommender(self) -> Recommender:
         """The fitted recommender."""
         meta = self.meta("recommender")
-        config = {k: v for k, v in meta.config.items() if k != "name"}
+        config = {k: v for k, v in meta.config.items() if k not in ("name", SOURCE)}
         model: Any = recommender_class(meta.config["name"])
         arrays = self.workspace.arrays("recommender", meta.id)
         return model.from_arrays(from_dict(model.Config, config, "recommender."), arrays)

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.data.groups import popularity_groups
 from core.neurons.concepts import concepts_of
-from core.pipeline import BuildRequest
+from core.pipeline import REFERENCES, BuildRequest
 from core.runs import Run, RunInfo, list_runs, open_run
 from core.workspace import STAGES, Workspace
 from dashboard.components.steer import Catalogue, pack_items
@@ -56,10 +56,11 @@ def build_command(request: BuildRequest | None = None) -> str:
     if request is None:
         named = {"dataset": "ml-1m", "recommender": "elsa"}
         for stage, known in named.items():
-            if found := workspace.artefacts(stage):
-                named[stage] = str(found[0].config.get("name", known))
+            names = [str(a.config.get("name", known)) for a in workspace.artefacts(stage)]
+            named[stage] = next((n for n in names if n not in REFERENCES), known)
         request = BuildRequest(**named, preset="monosemantic" if named["recommender"] == "mf" else "knots")
-    words = ["--dataset", request.dataset, "--recommender", request.recommender, "--preset", request.preset]
+    words = ["--dataset", request.dataset, "--recommender", request.recommender]
+    words += ["--preset", request.preset] if request.preset else []
     words += [part for name, value in request.settings.items() for part in ("--set", f"{name}={value}")]
     return shlex.join(["python", "-m", "core", "build", *words, "--workspace", str(workspace.path)])
 

@@ -94,8 +94,13 @@ class Split:
 
     @property
     def seen_users(self) -> np.ndarray:
-        """Sorted indices of the viewers the SAE may train on: all others who have something in `train`."""
-        users = np.flatnonzero(np.diff(self.train.indptr) > 0)
+        """Sorted indices of the viewers the SAE may train on: all others who have something in `train`.
+
+        Of a log without any interaction (a model that was brought without one): all others.
+        """
+        users = np.flatnonzero(np.diff(self.train.indptr) > 0) if self.train.n_interactions else np.arange(
+            self.train.n_users
+        )
         return np.setdiff1d(users, self.unseen_users, assume_unique=True)
 
 
@@ -112,6 +117,10 @@ def split(dataset: Dataset, config: SplitConfig = SplitConfig(), *, seed: int) -
             "Use split.name=leave-n-out, or give interactions.csv a timestamp column.",
         )
     lengths = np.diff(dataset.indptr)
+    if not dataset.n_interactions:  # a model that was brought without a log: nothing to ask for, all users are known
+        nothing = np.zeros(0, bool)
+        unseen = _draw_unseen(lengths, np.arange(dataset.n_users), config.unseen_user_share, seed)
+        return Split.from_masks(dataset, nothing, nothing, unseen)
     n_targets = _n_targets(lengths, config)
     if not n_targets.any():
         longest = int(lengths.max()) if lengths.size else 0

@@ -54,9 +54,9 @@ def test_build_evaluate_and_steer_agree(tiny_folder: Path, tmp_path: Path, capsy
     ("arguments", "problem", "fix"),
     [
         (["build", "--dataset", "ml-1n", "--recommender", "elsa", "--preset", "knots"], "ml-1n", "ml-1m"),
-        (["build", "--dataset", "demo", "--recommender", "als", "--preset", "knots"], "als", "elsa"),
+        (["build", "--dataset", "demo", "--recommender", "esla", "--preset", "knots"], "esla", "elsa"),
         (["build", "--dataset", "demo", "--recommender", "elsa", "--preset", "nots"], "knots", "knots"),
-        (["build", "--dataset", "demo", "--recommender", "elsa"], "--preset", "--help"),
+        (["build", "--dataset", "demo", "--preset", "knots"], "--recommender", "--help"),
         (
             ["build", "--dataset", "demo", "--recommender", "elsa", "--preset", "knots", "--seed", "-1"],
             "seed",
