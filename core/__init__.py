@@ -13,7 +13,8 @@ from core.pipeline import BuildRequest, build
 from core.runs import Run, list_runs, open_run, steer_viewer
 from core.sae.model import SAE, SAEConfig
 from core.steering.compare import compare
-from core.steering.steering import Edit, Steering, contributions, steer
+from core.steering.contributions import contributions
+from core.steering.steering import Edit, Steering, steer
 from core.workspace import Workspace
 
 __all__ = [

@@ -17,7 +17,8 @@ from core.recommenders.base import Recommender, embed_users, rank, recommender_c
 from core.report import assemble
 from core.sae.model import SAE, SAEConfig
 from core.steering.compare import compare
-from core.steering.steering import Steering, contributions, steer
+from core.steering.contributions import contributions
+from core.steering.steering import Steering, steer
 from core.workspace import STAGES, Meta, Workspace
 
 SOURCE = "source"
@@ -187,7 +188,7 @@ def open_run(path: Path | str, run_id: str | None = None) -> Run:
 
 
 def steer_viewer(run: Run, user_id: str, steering: Steering, n: int) -> dict[str, Any]:
-    """Give a viewer's three lists with the movements and, for a linear scorer, why each item moved.
+    """Give a viewer's three lists with the movements and why each item moved.
 
     Raises:
         DataError: There is no such viewer.
@@ -201,8 +202,7 @@ def steer_viewer(run: Run, user_id: str, steering: Steering, n: int) -> dict[str
         lists[0] for lists in run.three_lists(embedding, [dataset.history(user)], steering, n)
     )
     moves = compare(original, steered, dataset)
-    scorer = run.recommender.linear
-    parts = contributions(embedding, steering, run.sae, scorer) if scorer is not None else None
+    parts = contributions(embedding, steering, run.sae, run.recommender)
 
     def row(item: int, position: int) -> dict[str, Any]:
         return {"rank": position, "item": dataset.items.ids[item], "title": dataset.item_table["title"].iloc[item]}
@@ -211,10 +211,8 @@ def steer_viewer(run: Run, user_id: str, steering: Steering, n: int) -> dict[str
     for position, item in enumerate((i for i in steered if i >= 0), start=1):
         before = np.flatnonzero(original == item)
         change: dict[str, Any] = {"rank_before": int(before[0]) + 1 if before.size else None}
-        if parts is not None:
-            change["contributions"] = {
-                str(j): float(v) for j, v in zip(parts.neurons, parts.by_neuron[:, item], strict=True)
-            }
+        pushes = zip(parts.neurons, parts.by_neuron[:, item], strict=True)
+        change["contributions"] = {str(j): float(v) for j, v in pushes}
         rows.append(row(item, position) | change)
     return {
         "run": run.id,

@@ -7,12 +7,11 @@ normalisation that is affine in the decoded vector. No edits give exactly `u` ba
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from core.errors import ConfigError, near
-from core.recommenders.base import LinearScorer
 from core.sae.model import SAE
 
 Mode = Literal["add", "scale", "set"]
@@ -112,15 +111,6 @@ class Steering:
             ) from None
 
 
-class Contributions(NamedTuple):
-    """Why scores changed: exact, in units of the score."""
-
-    neurons: np.ndarray
-    """(n_edits,) indices of the edited neurons."""
-    by_neuron: np.ndarray
-    """(n_edits, n_items): what each edit adds to each item's score. Its sum over edits is the score change."""
-
-
 def deltas(acts: np.ndarray, steering: Steering) -> np.ndarray:
     """Give z' - z of the edited neurons: (n, n_edits) for (n, d_sae) activations."""
     out = np.zeros((len(acts), len(steering.edits)), np.float32)
@@ -143,22 +133,6 @@ def steer(u: np.ndarray, steering: Steering, sae: SAE) -> np.ndarray:
         return u.copy()
     change = deltas(sae.encode(u), steering) @ sae.W_dec[[e.neuron for e in steering.edits]]
     return u + change * sae.normalise(u).scale
-
-
-def contributions(u: np.ndarray, steering: Steering, sae: SAE, scorer: LinearScorer) -> Contributions:
-    """Give what each edit adds to each item's score for ONE viewer: `scale(u) * delta_j * <W_dec[j], v_i>`.
-
-    Args:
-        u: (1, d_in) or (d_in,).
-        steering: The edits.
-        sae: The SAE whose neurons are edited.
-        scorer: The recommender's linear scorer.
-    """
-    steering.check_against(sae.config.d_sae)
-    u = np.atleast_2d(np.asarray(u, np.float32))
-    neurons = np.array([e.neuron for e in steering.edits], np.int64)
-    weight = deltas(sae.encode(u), steering)[0] * sae.normalise(u).scale[0, 0]
-    return Contributions(neurons, weight[:, None] * (sae.W_dec[neurons] @ scorer.V.T))
 
 
 def _edit_from(row: Mapping[str, Any]) -> Edit:

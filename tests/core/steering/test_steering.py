@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from core.errors import ConfigError
 from core.recommenders.base import LinearScorer, rank
 from core.sae.model import SAE, SAEConfig
-from core.steering.steering import MAX_VALUE, Edit, Steering, contributions, deltas, parse_edits, steer
+from core.steering.steering import MAX_VALUE, Edit, Steering, deltas, parse_edits, steer
 
 D_IN, D_SAE, N_ITEMS = 8, 20, 50
 GATES = ("relu", "topk", "threshold")
@@ -83,33 +83,6 @@ def test_what_the_sae_cannot_explain_is_kept(gate, normalisation, centred):
     edited = sae.encode(u) + 0
     edited[:, [3, 7, 11, 0]] += deltas(sae.encode(u), EDITS)[:, [0, 1, 2, 3]]
     np.testing.assert_allclose(steer(u, EDITS, sae) - decode(edited, u, sae), error, rtol=1e-3, atol=1e-3)
-
-
-@every_sae
-def test_contributions_sum_to_the_change_of_the_scores(gate, normalisation, centred):
-    sae, rng = make_sae(gate, normalisation, centred), np.random.default_rng(2)
-    scorer = LinearScorer(rng.normal(size=(N_ITEMS, D_IN)).astype(np.float32), rng.normal(size=N_ITEMS).astype("f4"))
-    for row in viewers():
-        parts = contributions(row, EDITS, sae, scorer)
-        change = (steer(row[None], EDITS, sae) - row[None]) @ scorer.V.T
-        assert parts.neurons.tolist() == [3, 7, 11, 0]
-        assert parts.by_neuron.shape == (4, N_ITEMS)
-        tolerance = 1e-5 * np.abs(parts.by_neuron).sum(axis=0).max() + 1e-5
-        np.testing.assert_allclose(parts.by_neuron.sum(axis=0), change[0], rtol=0, atol=tolerance)
-
-
-def test_contributions_of_each_edit_are_those_of_the_edit_alone():
-    sae, u = make_sae("topk", "sample"), viewers(1)
-    scorer = LinearScorer(np.random.default_rng(2).normal(size=(N_ITEMS, D_IN)).astype("f4"), np.zeros(N_ITEMS, "f4"))
-    together = contributions(u, EDITS, sae, scorer).by_neuron
-    for row, edit in enumerate(EDITS.edits):
-        alone = contributions(u, Steering((edit,)), sae, scorer).by_neuron[0]
-        np.testing.assert_allclose(together[row], alone, rtol=1e-4, atol=1e-4)
-
-
-def test_no_edits_contribute_nothing():
-    scorer = LinearScorer(np.ones((N_ITEMS, D_IN), np.float32), np.zeros(N_ITEMS, np.float32))
-    assert contributions(viewers(1), Steering(), make_sae(), scorer).by_neuron.shape == (0, N_ITEMS)
 
 
 def test_steering_many_viewers_equals_steering_each_alone():
@@ -235,11 +208,8 @@ def test_two_edits_of_one_neuron_are_refused():
 
 def test_a_neuron_that_the_sae_does_not_have_is_refused_everywhere():
     steering = Steering((Edit(D_SAE, "add", 1.0),))
-    scorer = LinearScorer(np.ones((N_ITEMS, D_IN), np.float32), np.zeros(N_ITEMS, np.float32))
     with pytest.raises(ConfigError, match=f"no neuron {D_SAE}: this SAE has {D_SAE}, numbered 0 to {D_SAE - 1}"):
         steer(viewers(1), steering, make_sae())
-    with pytest.raises(ConfigError, match="no neuron"):
-        contributions(viewers(1), steering, make_sae(), scorer)
 
 
 def test_the_largest_edit_keeps_the_embedding_finite():
