@@ -283,7 +283,8 @@ def _save_brought(brought: Brought, todo: Plan, run: Run, progress: Progress) ->
 
 def _measured(model: Recommender, run: Run, facts: Mapping[str, Any], progress: Progress) -> _Made:
     progress("measure", 0, 1, {})
-    return _Made(model.to_arrays(), {}, {**recommender_metrics(model, run.split, progress), **facts})
+    measure = recommender_metrics(model, run.split, progress, seed=run.seed)
+    return _Made(model.to_arrays(), {"viewers": measure.viewers}, {**measure.metrics, **facts})
 
 
 def _build_lens(todo: Plan, run: Run, progress: Progress) -> Run:

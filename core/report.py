@@ -7,18 +7,42 @@ side by side, so that a loss is a loss on the same viewers.
 import resource
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from core.data.dataset import Dataset
+from core.data.groups import GROUPS, popularity_groups
 from core.data.split import Split
-from core.evaluation.lists import coverage, gini, kendall, overlap, rbo
-from core.evaluation.ranking import mpr, ndcg_at_n, paired_interval, recall_at_n
+from core.evaluation.lists import (
+    average_popularity,
+    coverage,
+    gini,
+    intra_list_diversity,
+    kendall,
+    long_tail_coverage,
+    novelty,
+    overlap,
+    rbo,
+)
+from core.evaluation.ranking import (
+    Interval,
+    hit_at_n,
+    map_at_n,
+    mean_interval,
+    mpr,
+    mrr_at_n,
+    ndcg_at_n,
+    paired_interval,
+    precision_at_n,
+    recall_at_n,
+)
 from core.neurons.baselines import best_neurons, random_directions, raw_dimensions
 from core.neurons.concepts import LENGTHS, concepts_of, paper_concepts
 from core.neurons.table import NeuronTable
-from core.progress import Progress
+from core.progress import Progress, no_progress
 from core.recommenders.base import Recommender, embed_users, rank
 from core.sae.metrics import alive, cosine, density, fvu, l0
 from core.sae.model import SAE
@@ -26,35 +50,166 @@ from core.seeding import derive_seed
 from core.workspace import STAGES, Meta
 
 N_ACCURACY, N_EXPOSURE, N_FIDELITY = 20, 10, 30
+LIST_LENGTHS = (N_EXPOSURE, N_ACCURACY)
 N_PAPER_CONCEPTS = 15
 """Concepts of `paper_concepts`; a catalogue with fewer than half of them is judged by its own genres."""
 CHUNK = 512
 """Viewers scored at a time: bounds the memory at CHUNK x n_items."""
+ACCURACY = {
+    "recall": recall_at_n, "ndcg": ndcg_at_n, "precision": precision_at_n, "hit": hit_at_n, "mrr": mrr_at_n,
+    "map": map_at_n,
+}  # fmt: skip
+"""How well a list finds the held-out items; each is measured at LIST_LENGTHS."""
+VIEWERS = ("recall_at_20", "ndcg_at_20", "ndcg_at_10", "recall_at_10", "hit_at_10", "mrr_at_10")
+"""What is kept of each viewer, so that recommenders of one split can be compared later."""
+INTERVALS = ("recall_at_20", "ndcg_at_20", "ndcg_at_10")
 
 
-def recommender_metrics(model: Recommender, split: Split, progress: Progress) -> dict[str, Any]:
-    """Measure a recommender on the held-out items of every viewer that has some, seen items masked."""
-    users = np.array([u for u in range(split.history.n_users) if len(split.targets[u])], np.int64)
-    recalls, ndcgs, positions, shown = [], [], [], []
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """How a recommender is measured.
+
+    Attributes:
+        mask_seen: Whether the items that a viewer has consumed are left out of the list. `no` is for the protocols of
+            papers that rank every item: there the consumed ones take the places of the held-out ones.
+    """
+
+    mask_seen: bool = True
+
+
+class RecommenderMeasure(NamedTuple):
+    """What was measured of a recommender."""
+
+    metrics: dict[str, Any]
+    """Means over the viewers, and what the lists look like together."""
+    viewers: pd.DataFrame
+    """A row for each viewer with held-out items: `user` (row number, ascending) and VIEWERS as float32."""
+
+
+def recommender_metrics(
+    model: Recommender,
+    split: Split,
+    progress: Progress = no_progress,
+    *,
+    config: EvaluationConfig = EvaluationConfig(),
+    seed: int = 0,
+) -> RecommenderMeasure:
+    """Measure a recommender on the held-out items of every viewer that has some.
+
+    Where nobody has any, the lists of all viewers with a history are looked at (without a log: of all for whom the
+    model brought a vector), and what needs held-out items is NaN. `fold_in_ndcg_loss` is there where the model has
+    vectors for the users of its log: the share of nDCG@20 that is lost where their histories are folded in instead.
+
+    Args:
+        model: The recommender; right after `fit` its `trained_users` are known.
+        split: What it learnt from, what is known of each viewer, and what is asked for.
+        progress: Called after each chunk of viewers.
+        config: Whether seen items are masked.
+        seed: Of the bootstrap over viewers.
+    """
+    asked = np.flatnonzero([len(t) for t in split.targets])
+    users = asked if len(asked) else _viewers_without_targets(model, split)
+    parts: dict[str, list[np.ndarray]] = {}
+    shown = [np.empty((0, N_EXPOSURE), np.int32)]
     for chunk in _chunks(users):
         histories, targets = split.history.histories(chunk), [split.targets[u] for u in chunk]
+        seen = histories if config.mask_seen else None
         scores = model.score(embed_users(model, split.history, chunk))
-        lists = rank(scores, N_ACCURACY, histories)
-        recalls.append(recall_at_n(lists, targets, N_ACCURACY))
-        ndcgs.append(ndcg_at_n(lists, targets, N_ACCURACY))
-        positions.append(mpr(scores, targets, histories))
+        lists = rank(scores, N_ACCURACY, seen)
         shown.append(lists[:, :N_EXPOSURE])
+        if len(asked):
+            values = {f"{name}_at_{n}": f(lists, targets, n) for name, f in ACCURACY.items() for n in LIST_LENGTHS}
+            values["mpr"] = mpr(scores, targets, seen or [np.empty(0, np.int64)] * len(chunk))
+            values |= _both_ways(model, split, chunk, seen, values["ndcg_at_20"])
+            for name, part in values.items():
+                parts.setdefault(name, []).append(part)
         progress("measure", int(np.searchsorted(users, chunk[-1])) + 1, len(users), {})
-    n_items = split.history.n_items
-    lists = np.concatenate(shown) if shown else np.empty((0, N_EXPOSURE), np.int32)
-    return {
+    columns = {name: np.concatenate(part) for name, part in parts.items()}
+    exposure = _exposure(model, np.concatenate(shown), split.train)
+    names = [f"{name}_at_{n}" for n in LIST_LENGTHS for name in ACCURACY]
+    metrics: dict[str, Any] = {
         "d_in": model.d_in,
-        "recall_at_20": _mean(recalls),
-        "ndcg_at_20": _mean(ndcgs),
-        "mpr": _mean(positions),
-        "coverage_at_10": coverage(lists, n_items) if len(lists) else float("nan"),
-        "gini_at_10": gini(lists, n_items) if len(lists) else float("nan"),
-        "n_viewers": len(users),
+        **{name: _mean(parts.get(name, [])) for name in ("recall_at_20", "ndcg_at_20", "mpr")},
+        **exposure,
+        "n_viewers": len(asked),
+        **{name: _mean(parts.get(name, [])) for name in names},
+    }
+    none = np.full(len(asked), np.nan)
+    for name in INTERVALS:
+        _, *ends = mean_interval(columns.get(name, none), derive_seed(seed, "bootstrap", name))
+        metrics[f"{name}_interval"] = ends
+    if "ndcg_by_training" in columns:
+        change, low, high = paired_interval(
+            columns["ndcg_by_training"], columns["ndcg_by_fold_in"], derive_seed(seed, "bootstrap", "fold-in")
+        )
+        metrics |= {"fold_in_ndcg_loss": -change, "fold_in_ndcg_loss_interval": [-high, -low]}
+    viewers = {name: columns.get(name, none).astype(np.float32) for name in VIEWERS}
+    return RecommenderMeasure(metrics, pd.DataFrame({"user": asked.astype(np.int32), **viewers}))
+
+
+def compare_viewers(a: pd.DataFrame, b: pd.DataFrame, metric: str, seed: int) -> Interval:
+    """Give the relative change of a metric from recommender `a` to `b`, paired over the viewers that both have.
+
+    Args:
+        a: The `viewers` of a `RecommenderMeasure`.
+        b: Those of another recommender on the same split; above 0 it is the better one.
+        metric: One of VIEWERS.
+        seed: Of the bootstrap over viewers.
+
+    Returns:
+        NaNs where they have no viewer in common, or `a` finds nothing.
+    """
+    _, of_a, of_b = np.intersect1d(a["user"], b["user"], assume_unique=True, return_indices=True)
+    return paired_interval(a[metric].to_numpy()[of_a], b[metric].to_numpy()[of_b], seed)
+
+
+def _viewers_without_targets(model: Recommender, split: Split) -> np.ndarray:
+    """Give the viewers whose lists can be looked at where nobody has held-out items."""
+    if split.history.n_interactions:
+        return np.flatnonzero(np.diff(split.history.indptr))
+    return np.arange(0 if model.native_users is None else len(model.native_users))
+
+
+def _both_ways(
+    model: Recommender, split: Split, users: np.ndarray, seen: list[np.ndarray] | None, measured: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Give nDCG@20 by the vectors that training left for these viewers and by their fold-in, if it left any.
+
+    Args:
+        model: Whose vectors.
+        split: Of the viewers.
+        users: Their row numbers.
+        seen: What is masked.
+        measured: nDCG@20 by the vectors that these viewers are shown with.
+    """
+    trained = model.trained_users
+    if trained is None and model.native_users is None:
+        return {}
+    others = model.embed(split.history.histories(users)) if trained is None else trained[users]
+    targets = [split.targets[u] for u in users]
+    other = ndcg_at_n(rank(model.score(others), N_ACCURACY, seen), targets, N_ACCURACY)
+    if trained is None:  # the measured ones are those that the model brought
+        return {"ndcg_by_training": measured, "ndcg_by_fold_in": other}
+    other[np.diff(split.train.indptr)[users] == 0] = np.nan  # training knew nothing of them
+    return {"ndcg_by_training": other, "ndcg_by_fold_in": measured}
+
+
+def _exposure(model: Recommender, lists: np.ndarray, train: Dataset) -> dict[str, float]:
+    """Measure what the lists show together, NaN where there is nothing to measure it with.
+
+    The long tail are the least popular items with a fifth of all interactions of `train`, popularity is the share of
+    its viewers. The items of EASE have unit vectors, none learnt: every list of it has a diversity of 1.
+    """
+    nan, n_viewers = float("nan"), int((np.diff(train.indptr) > 0).sum())
+    tail = popularity_groups(train.item_counts) == GROUPS.index("tail") if n_viewers else np.zeros(train.n_items, bool)
+    share = train.item_counts / max(n_viewers, 1)
+    return {
+        "coverage_at_10": coverage(lists, train.n_items) if len(lists) else nan,
+        "gini_at_10": gini(lists, train.n_items) if len(lists) else nan,
+        "long_tail_coverage_at_10": long_tail_coverage(lists, tail) if len(lists) else nan,
+        "average_popularity_at_10": average_popularity(lists, share) if n_viewers else nan,
+        "novelty_at_10": novelty(lists, train.item_counts, n_viewers),
+        "intra_list_diversity_at_10": _mean([intra_list_diversity(lists, model.embed_items())]),
     }
 
 
