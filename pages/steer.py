@@ -1,5 +1,7 @@
 """Steer: promote and suppress concepts for one viewer, and watch the list follow."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -7,14 +9,15 @@ import streamlit as st
 from core.errors import one_line
 from core.runs import Run
 from core.steering.compare import Move, compare
-from core.steering.steering import Edit, Steering, deltas
+from core.steering.contributions import contributions
+from core.steering.steering import Edit, Steering, deltas, steer
 from dashboard import cache, state
 from dashboard.charts import percent, table_html
-from dashboard.components.steer import LIMIT, MAX_NEURONS, SteerInput, SteerNeuron, SteerTarget, show_steer
+from dashboard.components.steer import LIMIT, MAX_NEURONS, SteerAnswer, SteerInput, SteerNeuron, SteerTarget, show_steer
 from dashboard.escape import for_csv, for_markdown
 from dashboard.listing import named
 from dashboard.navigation import concept_link
-from dashboard.panels import show_card, show_header, show_note, show_section
+from dashboard.panels import show_header, show_note, show_section
 from dashboard.sidebar import current_run, current_viewer
 from dashboard.viewers import Viewer, build_viewer, history_phrase, starting_concepts
 
@@ -33,9 +36,6 @@ def run() -> None:
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         viewer = choose_viewer(shown)
         show_builder(shown)
-    if shown.recommender.linear is None:
-        show_card("Not live for this recommender", "Its scores are not linear: use python -m core steer.")
-        return
     if not steering.edits:
         steering = Steering(tuple(Edit(j, "add", 0.0) for j in starting_concepts(shown, viewer)))
     if len(steering.edits) > MAX_NEURONS:
@@ -116,9 +116,9 @@ def with_value(steering: Steering, neuron: int, value: float) -> Steering:
 
 def show_element(shown: Run, viewer: Viewer, steering: Steering) -> Steering:
     """Draw the live element, and give the edits that it holds."""
-    frame, scorer, sae = shown.table.frame, shown.recommender.linear, shown.sae
+    frame, scorer = shown.table.frame, shown.recommender.linear
     neurons = [e.neuron for e in steering.edits]
-    rows = viewer.scale * (sae.W_dec[neurons] @ scorer.V.T)
+    rows = [None] * len(neurons) if scorer is None else viewer.scale * (shown.sae.W_dec[neurons] @ scorer.V.T)
     given = SteerInput(
         items=cache.catalogue(shown.id),
         base_scores=viewer.scores,
@@ -133,6 +133,7 @@ def show_element(shown: Run, viewer: Viewer, steering: Steering) -> Steering:
         ],
         n=N,
         version=state.edits_version(steering),
+        recompute=None if scorer is not None else lambda values: answer(shown, viewer, neurons, values),
     )  # fmt: skip
     beyond = [e.neuron for e, x in zip(steering.edits, given.neurons, strict=True) if abs(e.value) > LIMIT * x.unit]
     if beyond:
@@ -141,8 +142,25 @@ def show_element(shown: Run, viewer: Viewer, steering: Steering) -> Steering:
     if out.event is not None and out.event.kind == "remove":
         state.set_edits(Steering(tuple(e for e in steering.edits if e.neuron != out.event.neuron)))
         st.rerun()
-    # The shortest text of the float32 that both sides compute with: a short link, and not another list.
-    return Steering(tuple(Edit(j, "add", float(str(np.float32(value)))) for j, value in out.values))
+    return as_released([j for j, _ in out.values], [value for _, value in out.values])
+
+
+def as_released(neurons: Sequence[int], values: Sequence[float]) -> Steering:
+    """Write the values of the sliders as edits.
+
+    They are the shortest texts of the float32 that both sides compute with: a short link, and not another list.
+    """
+    return Steering(tuple(Edit(j, "add", float(str(np.float32(v)))) for j, v in zip(neurons, values, strict=True)))
+
+
+def answer(shown: Run, viewer: Viewer, neurons: Sequence[int], values: Sequence[float]) -> SteerAnswer:
+    """Compute what the released values make of the scores, where these are not linear."""
+    moved = Steering(tuple(e for e in as_released(neurons, values).edits if e.value))
+    parts = np.zeros((len(neurons), shown.dataset.n_items), np.float32)
+    if moved.edits:
+        found = contributions(viewer.embedding, moved, shown.sae, shown.recommender)
+        parts[[neurons.index(j) for j in found.neurons]] = found.by_neuron
+    return SteerAnswer(shown.recommender.score(steer(viewer.embedding, moved, shown.sae))[0], parts)
 
 
 def unit_of(frame, neuron: int) -> float:

@@ -1,12 +1,13 @@
 """Generated catalogues and scores for tests of the pages and the elements."""
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from dashboard.components.steer import Catalogue, SteerInput, SteerNeuron, SteerTarget, pack_items, rerank
+from dashboard.components.steer import Catalogue, SteerAnswer, SteerInput, SteerNeuron, SteerTarget, pack_items, rerank
 
 LABELS = (
     "Horror · 1980s",
@@ -92,3 +93,15 @@ def steer_input(
         neurons=[x for x in neurons if x.neuron not in without],
         version=version,
     )
+
+
+def curved_input(given: SteerInput, delay_s: float = 0.0) -> SteerInput:
+    """Give the same viewer under a scorer that is not linear: pushes saturate, and the server answers."""
+    rows = np.array([x.row for x in given.neurons])
+
+    def recompute(values: Sequence[float]) -> SteerAnswer:
+        time.sleep(delay_s)
+        change = np.tanh(np.float32(values) @ rows).astype(np.float32)
+        return SteerAnswer(given.base_scores + change, np.tile(change / len(rows), (len(rows), 1)))
+
+    return given._replace(neurons=[x._replace(row=None) for x in given.neurons], recompute=recompute)

@@ -461,3 +461,47 @@ def test_the_tints_follow_the_theme(browser: Browser, app: str) -> None:
         colours[scheme] = page.locator(".slider .word").first.evaluate("e => getComputedStyle(e).color")
         page.close()
     assert colours == {"light": "rgb(0, 114, 178)", "dark": "rgb(86, 180, 233)"}
+
+
+# --- scorers that are not linear ------------------------------------------------------------------------------------
+
+CURVED = "/?items=1000&sliders=3&curved=1"
+
+
+def test_where_scores_are_not_linear_the_old_list_dims_and_the_servers_list_follows(page: Page, app: str) -> None:
+    visit(page, app, CURVED)
+    root = page.locator(".steer")
+    expect(root).not_to_have_attribute("data-waiting", "")
+    expect(page.locator(".caption")).to_contain_text("20 of 20 the same")
+    before = steered(page)
+    assert items_of(before) == python_list(page)
+    type_value(page, 0, "2.5")
+    expect(root).to_have_attribute("data-waiting", "")
+    assert steered(page) == before, "nothing is guessed while the server computes"
+    in_python(page, "3.75;0;0")
+    expect(root).not_to_have_attribute("data-waiting", "")
+    assert steered(page) != before
+    assert items_of(steered(page)) == python_list(page)
+    expect(page.locator(".speed")).to_contain_text("ranked by the server")
+    page.get_by_role("button", name="Undo").click()
+    expect(root).not_to_have_attribute("data-waiting", "")
+    in_python(page, "0;0;0")
+    assert steered(page) == before
+
+
+def test_the_parts_of_a_change_that_is_not_linear_sum_to_it(page: Page, app: str) -> None:
+    visit(page, app, CURVED)
+    type_value(page, 0, "2")
+    in_python(page, "3;0;0")
+    expect(page.locator(".steer")).not_to_have_attribute("data-waiting", "")
+    amount = {row: page.locator(f".step.{row} .amount").first for row in ("start", "sum", "end")}
+    start, total, end = (float(amount[row].inner_text().replace("−", "-").replace("+", "")) for row in amount)
+    assert total > 0 and start + total == pytest.approx(end, abs=0.011)
+    expect(page.locator(".why")).to_contain_text("Shapley")
+
+
+def test_a_linear_scorer_speaks_of_no_shares(page: Page, app: str) -> None:
+    visit(page, app)
+    type_value(page, 0, "2")
+    in_python(page, "3;0;0")
+    expect(page.get_by_text("Shapley")).to_be_hidden()

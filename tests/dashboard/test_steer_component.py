@@ -18,6 +18,7 @@ from dashboard.components.steer import (
     LIMIT,
     MAX_TEXT,
     Catalogue,
+    SteerAnswer,
     SteerEvent,
     SteerInput,
     SteerNeuron,
@@ -319,3 +320,24 @@ def test_a_refused_value_is_told_to_the_person_and_nothing_is_shown() -> None:
     app.run()
     assert "The browser sent values that cannot be" in app.error[0].value
     assert not app.exception and not app.text
+
+
+# --- where the server computes -----------------------------------------------------------------------------------
+
+
+def unlike(shape: tuple[int, int]) -> SteerInput:
+    neurons = [x._replace(row=None) for x in NEURONS]
+    return tiny(neurons=neurons, recompute=lambda _: SteerAnswer(np.zeros(3, "f4"), np.zeros(shape, "f4")))
+
+
+def test_rows_and_a_server_that_computes_do_not_go_together() -> None:
+    with pytest.raises(ValueError, match="rows are given"):
+        steer._check(tiny(recompute=lambda _: SteerAnswer(ROW, ROW)))
+    with pytest.raises(ValueError, match="row of 7"):
+        steer._check(tiny(neurons=[x._replace(row=None) for x in NEURONS]))
+
+
+def test_an_answer_of_another_shape_is_a_mistake() -> None:
+    steer._answer("k", "core", unlike((2, 3)), [0.0, 0.0])
+    with pytest.raises(ValueError, match=r"not of \(2, 3\)"):
+        steer._answer("k", "core", unlike((1, 3)), [0.0, 0.0])

@@ -1,19 +1,21 @@
 """The live steering element: sliders and lists that re-rank in the browser while a thumb moves.
 
-The scores are linear in the sliders, `score'_i = score_i + sum_j value_j * row_j[i]`, so the rows of the chosen
+Where the scores are linear in the sliders, `score'_i = score_i + sum_j value_j * row_j[i]`, the rows of the chosen
 neurons go to the browser once and nothing travels during a drag. When a thumb is released the values come here, are
 checked like anything else a browser sends, and Python ranks again with `rerank`: it is the authority, and the two
-agree exactly.
+agree exactly. Where the scores are not linear, the old list dims while a thumb moves, and `SteerInput.recompute`
+answers with the new scores once it is released.
 
-Two mounts make up the element: one brings the payload as bytes (the same between reruns, so Streamlit sends it once),
-the other the sliders with their few settings. A page therefore passes the values it knows on every run, at no cost.
+Several mounts make up the element: one brings the payload as bytes (the same between reruns, so Streamlit sends it
+once), one the sliders with their few settings, and one the answer where the server computes. A page therefore passes
+the values it knows on every run, at no cost.
 """
 
 import hashlib
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -66,11 +68,21 @@ class SteerNeuron(NamedTuple):
     """The activation that counts as 1.0 x strong, above 0. A slider at s adds s * unit to the activation."""
     activation: float
     """The viewer's own activation, drawn as a tick."""
-    row: np.ndarray
-    """(n_items,) float32: what +1 activation adds to each item's score for this viewer (his scale is already in it)."""
+    row: np.ndarray | None
+    """(n_items,) float32: what +1 activation adds to each item's score for this viewer (his scale is already in it).
+    None where the server computes."""
     value: float = 0.0
     """The added activation that the slider shows when the element takes values over; see `SteerInput.version`."""
     target: SteerTarget | None = None
+
+
+class SteerAnswer(NamedTuple):
+    """What the released values make of the scores, where they are not linear."""
+
+    scores: np.ndarray
+    """(n_items,) float32: the steered scores."""
+    parts: np.ndarray
+    """(n_neurons, n_items) float32: what each slider has of the change; the parts sum to it."""
 
 
 class SteerInput(NamedTuple):
@@ -92,6 +104,9 @@ class SteerInput(NamedTuple):
     """
     can_add: bool = False
     """Whether a button "Add a concept" is shown; it gives the event `add`."""
+    recompute: Callable[[Sequence[float]], SteerAnswer] | None = None
+    """Answers for the values of all sliders, in their order. Given where the scores are not linear: then no neuron has
+    a `row`."""
 
 
 class SteerEvent(NamedTuple):
@@ -152,9 +167,12 @@ def show_steer(key: str, given: SteerInput) -> SteerOutput:
             key=key, data=control, on_released_change=lambda: None, on_event_change=lambda: None, height="content"
         )
         _element(key=f"{key}-payload", data=payload, height="content")
-    values = parse_released(result.get("released"), given.neurons, core=core, version=given.version)
+        values = parse_released(result.get("released"), given.neurons, core=core, version=given.version)
+        held = values or tuple((x.neuron, v) for x, v in zip(given.neurons, start, strict=True))
+        if given.recompute is not None:
+            _element(key=f"{key}-answer", data=_answer(key, core, given, [v for _, v in held]), height="content")
     return SteerOutput(
-        values=values or tuple((x.neuron, v) for x, v in zip(given.neurons, start, strict=True)),
+        values=held,
         released=values is not None,
         event=parse_event(result.get("event"), given.neurons),
     )
@@ -232,9 +250,13 @@ def _check(given: SteerInput) -> None:
     ids = [x.neuron for x in given.neurons]
     if len(ids) > MAX_NEURONS or len(set(ids)) != len(ids):
         raise ValueError(f"neurons {ids}: expected at most {MAX_NEURONS}, none twice")
-    arrays = [("base_scores", given.base_scores), *((f"row of {x.neuron}", x.row) for x in given.neurons)]
+    arrays = [("base_scores", given.base_scores)]
+    if given.recompute is None:
+        arrays += [(f"row of {x.neuron}", x.row) for x in given.neurons]
+    elif any(x.row is not None for x in given.neurons):
+        raise ValueError("rows are given, and the server is to compute")
     for name, array in arrays:
-        if np.shape(array) != (n_items,) or not np.isfinite(array).all():
+        if array is None or np.shape(array) != (n_items,) or not np.isfinite(array).all():
             raise ValueError(f"{name}: expected {n_items} finite numbers, shape {np.shape(array)}")
     for x in given.neurons:
         if not (x.unit > 0 and all(math.isfinite(v) for v in (x.unit, x.activation, x.value))):
@@ -265,6 +287,7 @@ def _pack(key: str, given: SteerInput) -> tuple[str, bytes]:
         "slot": key,
         "n": given.n,
         "nItems": given.items.n_items,
+        "live": given.recompute is None,
         "neurons": neurons,
         "nSeen": len(seen),
         "nReconstructed": len(reconstructed),
@@ -272,7 +295,7 @@ def _pack(key: str, given: SteerInput) -> tuple[str, bytes]:
     body = b"".join(
         [
             np.ascontiguousarray(given.base_scores, "<f4").tobytes(),
-            *(np.ascontiguousarray(x.row, "<f4").tobytes() for x in given.neurons),
+            *(np.ascontiguousarray(x.row, "<f4").tobytes() for x in given.neurons if x.row is not None),
             seen.astype("<i4").tobytes(),
             reconstructed.astype("<i4").tobytes(),
             *(np.asarray(x.target.mask, bool).astype("u1").tobytes() for x in given.neurons if x.target is not None),
@@ -280,8 +303,24 @@ def _pack(key: str, given: SteerInput) -> tuple[str, bytes]:
         ]
     )
     core = hashlib.blake2b(_json(header) + body, digest_size=8).hexdigest()
-    head = _json({**header, "core": core})
-    return core, len(head).to_bytes(4, "little") + head + body
+    return core, _framed({**header, "core": core}, body)
+
+
+def _answer(key: str, core: str, given: SteerInput, values: Sequence[float]) -> bytes:
+    """Ask for the answer to some values, and give it as `readAnswer` in engine.js reads it."""
+    assert given.recompute is not None
+    answer = given.recompute(values)
+    shape = (len(given.neurons), given.items.n_items)
+    if np.shape(answer.scores) != shape[1:] or np.shape(answer.parts) != shape:
+        raise ValueError(f"an answer of shapes {np.shape(answer.scores)} and {np.shape(answer.parts)}, not of {shape}")
+    header = {"slot": key, "core": core, "nItems": shape[1], "answers": list(values)}
+    return _framed(header, b"".join(np.ascontiguousarray(a, "<f4").tobytes() for a in answer))
+
+
+def _framed(header: dict[str, Any], body: bytes) -> bytes:
+    """Put the length of the header as a uint32 and the header as JSON before the arrays."""
+    head = _json(header)
+    return len(head).to_bytes(4, "little") + head + body
 
 
 def _value(raw: Any, neuron: SteerNeuron) -> float:

@@ -1,19 +1,20 @@
 // The element: holds the values, re-ranks once a frame while a thumb moves, tells Python only when it is released.
 //
-// Two mounts share this module. One brings the payload (bytes, the same between reruns and so sent once), the other the
-// element with its few settings. They find each other by `slot` in a store of the window.
+// Several mounts share this module. One brings the payload (bytes, the same between reruns and so sent once), one the
+// element with its few settings, and where the scores are not linear one the server's answer to the released values.
+// They find each other by `slot` in a store of the window.
 
-const STORE = (globalThis[Symbol.for("steerlens.steer")] ??= { payloads: new Map(), waiting: new Map() });
+const STORE = (globalThis[Symbol.for("steerlens.steer")] ??= { payloads: new Map(), answers: new Map(), waiting: new Map() });
 const elements = new WeakMap();
 const SEND_EVERY_MS = 250;
 const SAME_GESTURE_MS = 700;
 const HISTORY = 100;
 
-function storePayload(bytes) {
-  const length = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
-  const { slot, core } = JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length)));
-  if (STORE.payloads.get(slot)?.core === core) return;
-  STORE.payloads.set(slot, { core, bytes });
+function store(bytes) {
+  const { slot, core, answers } = readHeader(bytes).header;
+  if (answers) STORE.answers.set(slot, { core, ...readAnswer(bytes) });
+  else if (STORE.payloads.get(slot)?.core === core) return;
+  else STORE.payloads.set(slot, { core, bytes });
   STORE.waiting.get(slot)?.();
 }
 
@@ -165,9 +166,8 @@ function makeElement(parent) {
     if (!model) return;
     const began = performance.now();
     const now = effective();
-    const still = now.every((v) => v === 0);
-    const { scores, base, rows, seen, n } = model;
-    rescore(scores, base, rows, now);
+    const { rows, factors, still, waiting } = model.live ? computed(now) : answered(now);
+    const { scores, base, seen, n } = model;
     const steered = best(scores, seen, n);
     const rankIn = new Map();
     steered.forEach((item, r) => rankIn.set(item, r + 1));
@@ -184,11 +184,33 @@ function makeElement(parent) {
     sliders.draw({ values, muted, canUndo: past.length > 0, canRedo: future.length > 0, canAdd: control.canAdd });
     why.draw(shownItem < 0 ? null : {
       title: model.items.titles[shownItem], score: base[shownItem], newScore: scores[shownItem],
-      pushes: contributionsOf(shownItem, rows, now),
+      pushes: contributionsOf(shownItem, rows, factors),
       rankBefore: rankOf(shownItem, base, seen), rankAfter: rankOf(shownItem, scores, seen),
     }, opened >= 0, n);
-    drawFacts(steered, gone, still, mostMoved(now));
-    setText(speed, `${model.nItems.toLocaleString("en")} titles re-ranked in ${(performance.now() - began).toFixed(1)} ms`);
+    drawFacts(steered, gone, still, mostMoved(now), waiting);
+    root.toggleAttribute("data-waiting", waiting);
+    const titles = `${model.nItems.toLocaleString("en")} titles`;
+    setText(speed, model.live ? `${titles} re-ranked in ${(performance.now() - began).toFixed(1)} ms` : `${titles} ranked by the server`);
+  }
+
+  /** Re-score here: every slider adds its value times its row. */
+  function computed(now) {
+    rescore(model.scores, model.base, model.rows, now);
+    return { rows: model.rows, factors: now, still: now.every((v) => v === 0), waiting: false };
+  }
+
+  /** Take the server's last answer; it may still be about older values. */
+  function answered(now) {
+    const answer = STORE.answers.get(control.slot);
+    const known = answer?.core === model.core;
+    if (known) model.scores = answer.scores;
+    const about = known ? answer.values : now.map(() => 0);
+    return {
+      rows: known ? answer.rows : model.rows,
+      factors: now.map(() => 1),
+      still: about.every((v) => v === 0),
+      waiting: !known || now.some((v, j) => Math.abs(v - about[j]) > 1e-9 * model.neurons[j].unit),
+    };
   }
 
   function biggest(moves) {
@@ -207,7 +229,7 @@ function makeElement(parent) {
     return far.indexOf(Math.max(...far));
   }
 
-  function drawFacts(steered, gone, still, focus) {
+  function drawFacts(steered, gone, still, focus, waiting) {
     const total = original.length;
     const kept = total - gone.length;
     setText(facts.kept.label, "Kept");
@@ -221,7 +243,7 @@ function makeElement(parent) {
       setText(facts.target.label, `${model.neurons[focus].target} in the list`);
       setText(facts.target.value, `${count(original)} → ${count(steered)} of ${total}`);
     }
-    setText(caption, still ? `Sliders at zero: the original list, ${kept} of ${total} the same.` : "Open a title to see what moved it.");
+    setText(caption, waiting ? "Let go, and the server ranks anew." : still ? `Sliders at zero: the original list, ${kept} of ${total} the same.` : "Open a title to see what moved it.");
     const names = gone.map((item) => model.items.titles[item]);
     const key = gone.join();
     if (departed.key !== key) {
@@ -240,7 +262,7 @@ function makeElement(parent) {
   /** Take a payload and the settings over, as far as they are new. */
   function take() {
     const stored = STORE.payloads.get(control.slot);
-    if (!stored || stored.core !== control.core) return; // it will come: `storePayload` calls again
+    if (!stored || stored.core !== control.core) return; // it will come: `store` calls again
     const newData = model?.core !== control.core;
     const newValues = newData || adopted !== control.version;
     if (newData) {
@@ -249,7 +271,7 @@ function makeElement(parent) {
       originalRank = new Map(Array.from(original, (item, r) => [item, r + 1]));
       opened = -1;
       sliders.build(model.neurons, control.limit, control.step);
-      why.build(model.neurons);
+      why.build(model.neurons, model.live);
       views = { ribbons: makeRibbons(model.n, open), table: makeTable(model.n, open), three: makeThree(model.n, open) };
       departed.key = null;
       switchTo(view);
@@ -299,7 +321,7 @@ function isDark(node) {
 export default function (component) {
   const { data, parentElement } = component;
   if (data instanceof Uint8Array) {
-    storePayload(data);
+    store(data);
     return undefined;
   }
   let element = elements.get(parentElement);

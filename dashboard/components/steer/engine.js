@@ -1,24 +1,35 @@
 // The arithmetic of steering: reads the payload, re-scores, ranks. No DOM here.
 // `rerank` in __init__.py is the twin of `rescore` + `best`: same order, same float32 rounding, same ties.
 
-/** Read what `pack` of the adapter wrote: uint32 header length, header as JSON, then the arrays one after the other. */
-function readPayload(bytes) {
+/** Read the header that stands before the arrays, as JSON behind its length as a uint32; and where the arrays begin. */
+function readHeader(bytes) {
   const length = new DataView(bytes.buffer, bytes.byteOffset, 4).getUint32(0, true);
-  const text = new TextDecoder();
-  const header = JSON.parse(text.decode(bytes.subarray(4, 4 + length)));
-  let at = 4 + length;
+  return { header: JSON.parse(new TextDecoder().decode(bytes.subarray(4, 4 + length))), start: 4 + length };
+}
+
+/** Read what `_pack` of the adapter wrote. */
+function readPayload(bytes) {
+  const { header, start } = readHeader(bytes);
+  let at = start;
   const take = (size) => bytes.slice(at, (at += size)); // a copy, so that the arrays are aligned
   const floats = (count) => new Float32Array(take(4 * count).buffer);
   const ints = (count) => new Int32Array(take(4 * count).buffer);
   const nItems = header.nItems;
   const base = floats(nItems);
-  const rows = header.neurons.map(() => floats(nItems));
+  const rows = header.neurons.map(() => (header.live ? floats(nItems) : new Float32Array(nItems)));
   const seen = new Uint8Array(nItems);
   for (const item of ints(header.nSeen)) seen[item] = 1;
   const reconstructed = ints(header.nReconstructed);
   const targets = header.neurons.map((x) => (x.target === null ? null : take(nItems))); // 1 for the items that are counted
-  const items = JSON.parse(text.decode(bytes.subarray(at)));
-  return { ...header, base, rows, seen, reconstructed, targets, items, scores: new Float32Array(nItems) };
+  const items = JSON.parse(new TextDecoder().decode(bytes.subarray(at)));
+  return { ...header, base, rows, seen, reconstructed, targets, items, scores: Float32Array.from(base) };
+}
+
+/** Read what `_answer` of the adapter wrote: the scores, and each slider's part of their change. */
+function readAnswer(bytes) {
+  const { header, start } = readHeader(bytes);
+  const floats = (j) => new Float32Array(bytes.slice(start + 4 * j * header.nItems, start + 4 * (j + 1) * header.nItems).buffer);
+  return { scores: floats(0), rows: header.answers.map((_, j) => floats(j + 1)), values: header.answers };
 }
 
 /** scores = base + sum_j values[j] * rows[j], every product and every sum rounded to float32, in the order of j. */

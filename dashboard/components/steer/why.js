@@ -1,4 +1,4 @@
-// Why one item moved: a waterfall from its original score over the push of each neuron to its new score. Exact.
+// Why one item moved: a waterfall from its original score over the push of each neuron to its new score. They sum to it.
 
 function makeWhy(close) {
   const kicker = make("span", { className: "kicker" });
@@ -6,12 +6,14 @@ function makeWhy(close) {
   const ranks = make("p", { className: "ranks" });
   const steps = make("ol", { className: "steps" });
   const closer = make("button", { type: "button", className: "tool", "aria-label": "Close", title: "Close", onclick: close }, icon(ICONS.close));
-  const body = make("div", { className: "body" }, title, ranks, steps);
+  const shares = make("p", { className: "hint", text: "Scores of this recommender do not add up slider by slider: each push is its fair share (Shapley value) of the whole change." });
+  const body = make("div", { className: "body" }, title, ranks, steps, shares);
   const hint = make("p", { className: "hint", text: "Move a slider, or open a title, to see what pushed it." });
   const node = make("section", { className: "why card", "aria-label": "Why it moved" }, make("header", {}, make("h3", { text: "Why it moved" }), kicker, closer), hint, body);
   let lines = [];
 
-  function build(neurons) {
+  function build(neurons, live) {
+    shares.hidden = live;
     lines = [{ name: "Original score", kind: "start" }, ...neurons.map((x) => ({ name: x.label, kind: "step" })), { name: "Sum of pushes", kind: "sum" }, { name: "New score", kind: "end" }].map((line) => {
       const bar = make("span", { className: "step-bar" });
       const value = make("span", { className: "amount" });

@@ -1,6 +1,7 @@
 """The steering element with generated data, for the browser tests and the benchmark.
 
-Query: `items` (how many, default 20,000), `sliders` (default 8), `hostile=1` (titles that try to be more than text).
+Query: `items` (how many, default 20,000), `sliders` (default 8), `hostile=1` (titles that try to be more than text),
+`curved=1` (a scorer that is not linear: the server answers).
 As a real page does, it hands the values that it knows back on every run.
 """
 
@@ -13,7 +14,7 @@ import streamlit as st
 
 from core.errors import UserError
 from dashboard.components.steer import rerank, show_steer
-from tests.dashboard.generated import steer_input
+from tests.dashboard.generated import curved_input, steer_input
 
 st.set_page_config(layout="wide")
 query = st.query_params
@@ -31,6 +32,9 @@ given = steer_input(
     values=held,
     without=removed,
 )
+curved = query.get("curved") == "1"
+if curved:
+    given = curved_input(given, delay_s=0.5)
 try:
     output = show_steer("steer", given)
 except UserError as error:
@@ -41,7 +45,10 @@ if output.event is not None and output.event.neuron is not None:
     removed.append(output.event.neuron)
     st.rerun()
 values = [v for _, v in output.values]
-listed = rerank(given.base_scores, [x.row for x in given.neurons], values, given.seen, given.n)
+if given.recompute is not None:
+    listed = rerank(given.recompute(values).scores, [], [], given.seen, given.n)
+else:
+    listed = rerank(given.base_scores, [x.row for x in given.neurons], values, given.seen, given.n)
 if st.button("Preset"):
     state["version"] += 1
     held.update({x.neuron: x.unit for x in given.neurons})
