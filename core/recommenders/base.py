@@ -158,6 +158,12 @@ RECOMMENDERS: dict[str, Entry] = {
         "Matrix factorisation",
         "The exact minimum of the training loss for this history, given the items.",
     ),
+    "als": Entry(
+        "core.recommenders.als:ALS",
+        "Matrix factorisation of implicit feedback by alternating least squares (Hu, Koren, Volinsky 2008).",
+        "Alternating least squares",
+        "The exact minimum of the training loss for this history, given the items.",
+    ),
     "elsa": Entry(
         "core.recommenders.elsa:ELSA",
         "Shallow linear autoencoder with unit item vectors (Vančura et al. 2022).",
