@@ -33,8 +33,9 @@ class Recommender(Protocol):
     d_in: int
     n_items: int
     native_users: np.ndarray | None
-    """(n_users, d_in) float32 of a model that was brought along with a vector for each user of its log: these viewers
-    are shown with them, only invented ones are folded in. None where every viewer is folded in from a history."""
+    """(n_users, d_in) float32 of a model that was brought along with vectors of users: these viewers are shown with
+    them. A row of NaN is a user of the log without one, who is folded in like invented ones. None where every viewer is
+    folded in from a history."""
     trained_users: np.ndarray | None
     """(n_users, d_in) that training left for the users of its log, right after `fit` and never saved: what it costs to
     fold known users in is measured against them. None where a history is all that training knows of a user."""
@@ -186,6 +187,16 @@ RECOMMENDERS: dict[str, Entry] = {
 }
 """The recommenders that can be trained here."""
 
+BROUGHT: dict[str, Entry] = {
+    "precomputed": Entry(
+        "core.recommenders.precomputed:Precomputed",
+        "The vectors of a model that was trained elsewhere: the score is their product or their cosine.",
+        "Brought vectors",
+        "Learnt from the known users where there are enough, else what sets a history apart from the catalogue.",
+    ),
+}
+"""The recommenders that are trained elsewhere and brought along: `python -m core import`."""
+
 
 def resolve(path: str) -> Any:
     """Import `module:name` now and give the object."""
@@ -194,16 +205,26 @@ def resolve(path: str) -> Any:
 
 
 def recommender_class(name: str) -> Any:
-    """Give the class of a registered recommender.
+    """Give the class of a registered recommender, trained here or brought along.
 
     Raises:
         ConfigError: There is no recommender of this name.
     """
-    if name not in RECOMMENDERS:
+    return resolve(entry(name).model)
+
+
+def entry(name: str) -> Entry:
+    """Give what is known of a recommender, trained here or brought along.
+
+    Raises:
+        ConfigError: There is no recommender of this name.
+    """
+    known = RECOMMENDERS | BROUGHT
+    if name not in known:
         raise ConfigError(
             f"There is no recommender {name!r}{near(name, RECOMMENDERS)}.", f"Use one of: {', '.join(RECOMMENDERS)}."
         )
-    return resolve(RECOMMENDERS[name].model)
+    return known[name]
 
 
 def embed_users(model: Recommender, dataset: Dataset, users: np.ndarray) -> np.ndarray:
@@ -214,9 +235,14 @@ def embed_users(model: Recommender, dataset: Dataset, users: np.ndarray) -> np.n
         dataset: Whose histories are folded in.
         users: Row numbers.
     """
-    if model.native_users is not None:
-        return np.asarray(model.native_users[np.asarray(users, np.int64)])
-    return model.embed(dataset.histories(users))
+    if model.native_users is None:
+        return model.embed(dataset.histories(users))
+    users = np.asarray(users, np.int64)
+    embeddings = np.array(model.native_users[users])
+    without = np.isnan(embeddings[:, 0])
+    if without.any():
+        embeddings[without] = model.embed(dataset.histories(users[without]))
+    return embeddings
 
 
 def require_interactions(train: Dataset) -> None:
