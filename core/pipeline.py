@@ -25,14 +25,14 @@ from core.neurons.table import NeuronTable
 from core.presets import Preset, preset
 from core.progress import Progress, no_progress
 from core.recommenders.base import Recommender, embed_users, recommender_class, resolve
-from core.report import neuron_metrics, peak_memory_mb, recommender_metrics, sae_metrics
-from core.runs import SOURCE, Run
+from core.report import EvaluationConfig, neuron_metrics, peak_memory_mb, recommender_metrics, sae_metrics
+from core.runs import EVALUATION, SOURCE, Run
 from core.seeding import derive_seed
 from core.workspace import Workspace, artefact_id
 
 DEMO_SETTINGS = {"recommender.embedding_size": "48", "sae.d_sae": "72", "sae.k": "24", "sae.n_steps": "1000"}
 
-SECTIONS = ("data", "split", "recommender", "sae")
+SECTIONS = ("data", "split", "recommender", "evaluation", "sae")
 """What a setting can start with: `sae.k=64`."""
 
 REFERENCES = ("popularity", "ease")
@@ -68,6 +68,7 @@ class Plan(NamedTuple):
     data: DataConfig
     split: SplitConfig
     recommender: Any
+    evaluation: EvaluationConfig
     preset: Preset | None
     sae: Any
     seed: int
@@ -100,6 +101,7 @@ def plan(request: BuildRequest) -> Plan:
         from_dict(DataConfig, parts["data"], "data."),
         from_dict(SplitConfig, parts["split"], "split."),
         from_dict(model.Config, {**suggested, **parts["recommender"]}, "recommender."),
+        from_dict(EvaluationConfig, parts["evaluation"], "evaluation."),
         recipe,
         _train_config(recipe, parts["sae"]),
         request.seed,
@@ -139,7 +141,7 @@ def adopt(
         workspace: Where everything is saved.
         preset_name: A name of `PRESETS`; None ends with the recommender.
         seed: Draws the split, the start values and the order of training.
-        settings: `split.FIELD` or `sae.FIELD` -> value; wins over the preset.
+        settings: `split.FIELD`, `evaluation.FIELD` or `sae.FIELD` -> value; wins over the preset.
         progress: Told how far each stage is.
 
     Raises:
@@ -150,11 +152,12 @@ def adopt(
         if parts[section]:
             raise ConfigError(
                 f"{section}.{next(iter(parts[section]))} cannot be set for a model that was trained elsewhere.",
-                "Set only split.FIELD and sae.FIELD, or train a recommender here with python -m core build.",
+                "Set only split, evaluation and sae, or train a recommender here with python -m core build.",
             )
     recipe = None if preset_name is None else preset(preset_name)
     cut = from_dict(SplitConfig, parts["split"], "split.")
-    todo = Plan(DataConfig(), cut, brought.model.config, recipe, _train_config(recipe, parts["sae"]), seed)
+    measured = from_dict(EvaluationConfig, parts["evaluation"], "evaluation.")
+    todo = Plan(DataConfig(), cut, brought.model.config, measured, recipe, _train_config(recipe, parts["sae"]), seed)
     run = _save_dataset(brought.dataset, {"import": brought.source["kind"]}, workspace)
     run = _build_split(todo, run)
     if brought.dataset.n_interactions:
@@ -265,9 +268,9 @@ def _build_recommender(name: str, todo: Plan, run: Run, progress: Progress) -> R
         cpu = time.process_time()
         fitted = recommender_class(name).fit(run.split.train, todo.recommender, seed=seed, progress=progress)
         fit_cpu_s = round(time.process_time() - cpu, 3)
-        return _measured(fitted, run, {"fit_cpu_s": fit_cpu_s}, progress)
+        return _measured(fitted, todo, run, {"fit_cpu_s": fit_cpu_s}, progress)
 
-    config = {"name": name, **asdict(todo.recommender)}
+    config = {"name": name, EVALUATION: asdict(todo.evaluation), **asdict(todo.recommender)}
     return _stage(run.workspace, "recommender", name, config, todo.seed, run.ids, make)
 
 
@@ -275,15 +278,16 @@ def _save_brought(brought: Brought, todo: Plan, run: Run, progress: Progress) ->
     model = brought.model
 
     def make() -> _Made:
-        return _measured(model, run, {"source": dict(brought.source)}, progress)
+        return _measured(model, todo, run, {"source": dict(brought.source)}, progress)
 
-    config = {"name": model.name, **asdict(model.config), SOURCE: dict(brought.source)}
+    config = {"name": model.name, EVALUATION: asdict(todo.evaluation), SOURCE: dict(brought.source)}
+    config |= asdict(model.config)
     return _stage(run.workspace, "recommender", model.name, config, todo.seed, run.ids, make)
 
 
-def _measured(model: Recommender, run: Run, facts: Mapping[str, Any], progress: Progress) -> _Made:
+def _measured(model: Recommender, todo: Plan, run: Run, facts: Mapping[str, Any], progress: Progress) -> _Made:
     progress("measure", 0, 1, {})
-    measure = recommender_metrics(model, run.split, progress, seed=run.seed)
+    measure = recommender_metrics(model, run.split, progress, config=todo.evaluation, seed=todo.seed)
     return _Made(model.to_arrays(), {"viewers": measure.viewers}, {**measure.metrics, **facts})
 
 
@@ -324,7 +328,7 @@ def _build_sae(todo: Plan, recipe: Preset, run: Run, progress: Progress) -> Run:
             augment=embed_with_dropout,
             progress=progress,
         )
-        metrics = sae_metrics(sae, recommender, parts, todo.seed, progress)
+        metrics = sae_metrics(sae, recommender, parts, todo.seed, progress, config=todo.evaluation)
         return _Made(sae.to_arrays(), {"history": _frame(history)}, metrics | {"model": asdict(sae.config)})
 
     config = {"preset": recipe.name, "train_on_items": recipe.train_on_items, **asdict(settings)}

@@ -213,7 +213,15 @@ def _exposure(model: Recommender, lists: np.ndarray, train: Dataset) -> dict[str
     }
 
 
-def sae_metrics(sae: SAE, model: Recommender, split: Split, seed: int, progress: Progress) -> dict[str, Any]:
+def sae_metrics(
+    sae: SAE,
+    model: Recommender,
+    split: Split,
+    seed: int,
+    progress: Progress,
+    *,
+    config: EvaluationConfig = EvaluationConfig(),
+) -> dict[str, Any]:
     """Measure what is lost between the original and the reconstructed embeddings of unseen viewers.
 
     `recall_loss` and `ndcg_loss` are shares of the original value with the ends of a 95 % interval of the paired
@@ -224,7 +232,8 @@ def sae_metrics(sae: SAE, model: Recommender, split: Split, seed: int, progress:
     rebuilt = sae.reconstruct(embeddings)
     columns: dict[str, list[np.ndarray]] = {}
     for chunk in _chunks(np.arange(len(users))):
-        seen, targets = split.history.histories(users[chunk]), [split.targets[u] for u in users[chunk]]
+        targets = [split.targets[u] for u in users[chunk]]
+        seen = split.history.histories(users[chunk]) if config.mask_seen else None
         before = rank(model.score(embeddings[chunk]), N_FIDELITY, seen)
         after = rank(model.score(rebuilt[chunk]), N_FIDELITY, seen)
         values = {

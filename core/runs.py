@@ -21,8 +21,8 @@ from core.steering.contributions import contributions
 from core.steering.steering import Steering, steer
 from core.workspace import STAGES, Meta, Workspace
 
-SOURCE = "source"
-"""The key of a recommender's config that says where it was brought from."""
+EVALUATION, SOURCE = "evaluation", "source"
+"""Keys of a recommender's config that are not its own: how it was measured, and where it was brought from."""
 
 
 class ThreeLists(NamedTuple):
@@ -96,7 +96,7 @@ class Run:
     def recommender(self) -> Recommender:
         """The fitted recommender."""
         meta = self.meta("recommender")
-        config = {k: v for k, v in meta.config.items() if k not in ("name", SOURCE)}
+        config = {k: v for k, v in meta.config.items() if k not in ("name", EVALUATION, SOURCE)}
         model: Any = recommender_class(meta.config["name"])
         arrays = self.workspace.arrays("recommender", meta.id)
         return model.from_arrays(from_dict(model.Config, config, "recommender."), arrays)

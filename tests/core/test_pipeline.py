@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 from core.data.dataset import Dataset
 from core.errors import ConfigError, DataError, MissingStageError
-from core.pipeline import BuildRequest, build, plan
+from core.pipeline import REFERENCES, BuildRequest, build, plan
 from core.recommenders.base import rank
 from core.recommenders.elsa import ELSA
 from core.runs import Run, list_runs, open_run, steer_viewer
@@ -286,3 +287,23 @@ def test_a_build_killed_at_random_moments_leaves_the_old_run_readable_and_finish
 
 def test_the_report_holds_only_plain_json(tiny_run: Run) -> None:
     json.dumps(tiny_run.report, allow_nan=False)
+
+
+def test_seen_items_are_masked_unless_a_person_says_otherwise(tiny_folder: Path, tmp_path: Path) -> None:
+    request = BuildRequest(str(tiny_folder), "popularity", None, settings={"split.n_held_out": "2"})
+    masked = build(request, Workspace(tmp_path))
+    unmasked = build(replace(request, settings={**request.settings, "evaluation.mask_seen": "no"}), Workspace(tmp_path))
+    assert masked.id != unmasked.id
+    assert unmasked.report["recommender"]["recall_at_20"] < masked.report["recommender"]["recall_at_20"]
+    assert unmasked.recommender.name == "popularity"
+
+
+def test_a_build_without_a_preset_ends_with_the_recommender_beside_its_references(
+    tiny_folder: Path, tmp_path: Path
+) -> None:
+    run = build(BuildRequest(str(tiny_folder), "mf", None, settings={"split.n_held_out": "2"}), Workspace(tmp_path))
+    assert run.id.startswith("mf-") and "sae" not in run.report
+    names = {a.config["name"] for a in Workspace(tmp_path).artefacts("recommender")}
+    assert names == {"mf", *REFERENCES}
+    viewers = run.workspace.tables("recommender", run.id)["viewers"]
+    assert viewers["ndcg_at_20"].mean() == pytest.approx(run.report["recommender"]["ndcg_at_20"], rel=1e-5)
