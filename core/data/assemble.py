@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from core.configs import check
 from core.data.dataset import Columns, Dataset, IdMap
@@ -54,14 +55,13 @@ def assemble(raw: RawLog, options: DataConfig = DEFAULTS, licence: str = "") -> 
         DataError: An id occurs twice, items are unknown, or nothing worth learning from is left.
     """
     notes = list(raw.notes)
-    items = _with_titles(raw.items, notes)
+    items = with_titles(raw.items, notes)
     log, items = _known_items(raw.interactions, items, options, notes)
     user, user_ids = _positions(log[C.user])
-    item = pd.Index(items[C.item]).get_indexer(log[C.item].cat.categories)[log[C.item].cat.codes]
+    item = pd.Index(items[C.item]).get_indexer(log[C.item].cat.categories).astype(np.int32)[log[C.item].cat.codes]
     time = log[C.timestamp].to_numpy().astype(np.int64) if C.timestamp in log else None
-    order = np.argsort(user, kind="stable") if time is None else np.lexsort((time, user))
-    pair = pd.Series(user[order].astype(np.int64) * len(items) + item[order])
-    latest = ~pair.duplicated(keep="last").to_numpy()
+    order = _oldest_first(user, time)
+    latest = ~pd.Series(user[order].astype(np.int64) * len(items) + item[order]).duplicated(keep="last").to_numpy()
     if n_twice := int((~latest).sum()):
         notes.append(f"{n_twice:,} repeated interactions were kept once.")
     order = order[latest]
@@ -78,8 +78,9 @@ def assemble(raw: RawLog, options: DataConfig = DEFAULTS, licence: str = "") -> 
             f"No interaction of {raw.name} is left after filtering ({len(log):,} before).",
             "Lower data.min_rating, data.k_core, data.min_user_items or data.min_item_users.",
         )
-    used_users, user_index = np.unique(user[order], return_inverse=True)
-    used_items = np.unique(item[order])
+    first = np.diff(user[order], prepend=-1) > 0
+    used_users, user_index = user[order][first], np.cumsum(first) - 1
+    used_items = np.flatnonzero(np.bincount(item[order], minlength=len(items)))
     if options.keep_unused_items:
         used_items = np.arange(len(items))
     elif n_unused := len(items) - len(used_items):
@@ -106,7 +107,16 @@ def assemble(raw: RawLog, options: DataConfig = DEFAULTS, licence: str = "") -> 
     )
 
 
-def _with_titles(items: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+def with_titles(items: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Give an item table whose every item has a title of a length that can be shown.
+
+    Args:
+        items: As in `RawLog`.
+        notes: Where to say what was changed.
+
+    Raises:
+        DataError: An id occurs twice.
+    """
     ids = items[C.item]
     if ids.duplicated().any():
         twice = ids[ids.duplicated()].unique()
@@ -158,15 +168,25 @@ def _positions(column: pd.Series) -> tuple[np.ndarray, list[str]]:
     else:
         present, first = np.unique(codes, return_index=True)
         order = present[np.argsort(first, kind="stable")]
-    place = np.full(len(ids), -1, dtype=np.int64)
+    place = np.full(len(ids), -1, dtype=np.int32)
     place[order] = np.arange(len(order))
     return place[codes], [ids[i] for i in order]
 
 
+def _oldest_first(user: np.ndarray, time: np.ndarray | None) -> np.ndarray:
+    """Give the positions of the interactions by user, then by time, then as they are in the file."""
+    by_time = None if time is None else np.argsort(time, kind="stable")
+    rows = user if by_time is None else user[by_time]
+    # To fill a sparse matrix by rows is a counting sort: several times as fast as to compare.
+    shape = (int(rows.max(initial=0)) + 1, len(rows))
+    grouped = sparse.csr_matrix((np.ones(len(rows), bool), (rows, np.arange(len(rows)))), shape=shape)
+    return grouped.indices if by_time is None else by_time[grouped.indices]
+
+
 def _core(user: np.ndarray, item: np.ndarray, options: DataConfig, notes: list[str]) -> np.ndarray:
     """Give the positions of the interactions that survive: the largest part in which every minimum holds."""
-    keep = np.arange(len(user))
     least_user, least_item = max(options.k_core, options.min_user_items), max(options.k_core, options.min_item_users)
+    keep = np.arange(len(user))
     while len(keep) and (least_user > 1 or least_item > 1):
         rich = np.bincount(user[keep])[user[keep]] >= least_user
         rich &= np.bincount(item[keep])[item[keep]] >= least_item

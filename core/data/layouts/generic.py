@@ -25,8 +25,21 @@ def read(folder: Path, encoding: str) -> RawLog:
         DataError: A file or column is missing, or a value cannot be what its column says.
     """
     form = Format(encoding=encoding)
-    path = table_path(folder, "interactions")
-    interactions = read_table(
+    interactions = read_interactions(table_path(folder, "interactions"), form)
+    users = table_path(folder, "users")
+    items, notes = read_items(table_path(folder, "items"), form)
+    return RawLog(
+        name=folder.resolve().name,
+        interactions=interactions,
+        items=items,
+        users=read_users(users, form) if users.is_file() else None,
+        notes=notes,
+    )
+
+
+def read_interactions(path: Path, form: Format = CSV) -> pd.DataFrame:
+    """Read a table of interactions as `RawLog` has it."""
+    frame = read_table(
         path,
         [C.user, C.item],
         [C.rating, C.timestamp],
@@ -34,20 +47,14 @@ def read(folder: Path, encoding: str) -> RawLog:
         numbers=[C.rating, C.timestamp],
         form=form,
     )
-    check_numbers(path, interactions, C.rating, low=-LARGEST, high=LARGEST, meaning="a number")
-    check_numbers(path, interactions, C.timestamp, low=0, high=TIMESTAMP_LIMIT, meaning="seconds since 1970")
-    items, notes = read_items(table_path(folder, "items"), form)
-    return RawLog(
-        name=folder.resolve().name,
-        interactions=interactions,
-        items=items,
-        users=_read_users(table_path(folder, "users"), form),
-        notes=notes,
-    )
+    check_numbers(path, frame, C.rating, low=-LARGEST, high=LARGEST, meaning="a number")
+    check_numbers(path, frame, C.timestamp, low=0, high=TIMESTAMP_LIMIT, meaning="seconds since 1970")
+    return frame
 
 
-def _read_users(path: Path, form: Format) -> pd.DataFrame | None:
-    return read_table(path, [C.user], None, form=form).apply(_text) if path.is_file() else None
+def read_users(path: Path, form: Format = CSV) -> pd.DataFrame:
+    """Read a user table: `user_id` and any columns, as text."""
+    return read_table(path, [C.user], None, form=form).apply(_text)
 
 
 def _text(column: pd.Series) -> pd.Series:
