@@ -122,6 +122,9 @@ class SASRec(LinearRecommender):
         self.arrays = dict(arrays)
         self.items, self.positions = self.arrays["item_embedding.weight"], self.arrays["position_embedding.weight"]
         self.n_items, self.d_in = self.items.shape
+        n_layers = sum(name.endswith("query.weight") for name in self.arrays)
+        if n_layers != config.n_layers:
+            raise ValueError(f"the arrays have {n_layers} layers, the config says {config.n_layers}")
 
     @classmethod
     def fit(cls, train: Dataset, config: SASRecConfig, *, seed: int, progress: Progress = no_progress) -> "SASRec":

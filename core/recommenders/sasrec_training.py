@@ -80,7 +80,7 @@ class Network(nn.Module):
         self.position_embedding = nn.Embedding(config.max_length, config.embedding_size)
         self.LayerNorm = nn.LayerNorm(config.embedding_size, eps=LAYER_NORM_EPSILON)
         self.dropout = nn.Dropout(config.hidden_dropout)
-        self.trm_encoder = nn.ModuleDict({"layer": nn.ModuleList(Layer(config) for _ in range(config.n_layers))})
+        self.trm_encoder = nn.ModuleDict({"layer": nn.Sequential(*(Layer(config) for _ in range(config.n_layers)))})
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=START)
@@ -91,9 +91,8 @@ class Network(nn.Module):
         """Give the (n, length, d) states at (n, length) items, padded on the right with any item."""
         places = torch.arange(items.shape[1])
         x = self.dropout(self.LayerNorm(self.item_embedding(items) + self.position_embedding(places)))
-        for layer in self.trm_encoder["layer"]:
-            x = layer(x)
-        return x
+        out: torch.Tensor = self.trm_encoder["layer"](x)
+        return out
 
 
 def cut(histories: Histories, max_length: int) -> list[np.ndarray]:
@@ -127,11 +126,11 @@ def next_item_loss(
     table = network.item_embedding.weight
     if config.loss == "ce":
         return functional.cross_entropy(states @ table.T, wanted)
-    other = torch.cat([_not_in(c, int(n), len(table)) for c, n in zip(consumed, lengths, strict=True)])
+    other = torch.cat([not_in(c, int(n), len(table)) for c, n in zip(consumed, lengths, strict=True)])
     return functional.softplus((states * (table[other] - table[wanted])).sum(dim=1)).mean()
 
 
-def _not_in(consumed: np.ndarray, n: int, n_items: int) -> torch.Tensor:
+def not_in(consumed: np.ndarray, n: int, n_items: int) -> torch.Tensor:
     """Draw n items at random that are not among `consumed` (sorted); any items where there is none."""
     if len(consumed) == n_items:
         return torch.randint(n_items, (n,))
