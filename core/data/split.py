@@ -98,8 +98,10 @@ class Split:
 
         Of a log without any interaction (a model that was brought without one): all others.
         """
-        users = np.flatnonzero(np.diff(self.train.indptr) > 0) if self.train.n_interactions else np.arange(
-            self.train.n_users
+        users = (
+            np.flatnonzero(np.diff(self.train.indptr) > 0)
+            if self.train.n_interactions
+            else np.arange(self.train.n_users)
         )
         return np.setdiff1d(users, self.unseen_users, assume_unique=True)
 

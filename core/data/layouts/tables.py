@@ -167,7 +167,8 @@ def _wanted(path: Path, names: Sequence[str], required: Sequence[str], optional:
     wanted = [n for n in names if optional is None or n in required or n in optional]
     if twice := [n for n in dict.fromkeys(wanted) if wanted.count(n) > 1]:
         raise DataError(
-            f"{path.name} has the column {one_line(twice[0], 60)!r} more than once.", f"Give each column of {path} a name of its own."
+            f"{path.name} has the column {one_line(twice[0], 60)!r} more than once.",
+            f"Give each column of {path} a name of its own.",
         )
     return wanted
 
