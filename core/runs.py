@@ -164,6 +164,26 @@ def list_runs(workspace: Workspace) -> list[RunInfo]:
     return runs
 
 
+def list_recommenders(workspace: Workspace, split_id: str) -> list[Meta]:
+    """Give the recommenders that were trained or brought on one split, newest first: comparable with each other."""
+    return [meta for meta in workspace.artefacts("recommender") if meta.parents.get("split") == split_id]
+
+
+def newest_split(workspace: Workspace) -> Run:
+    """Give the newest dataset that was split, with or without anything trained on it.
+
+    Raises:
+        MissingStageError: There is none.
+    """
+    splits = workspace.artefacts("split")
+    if not splits:
+        raise MissingStageError(
+            f"Nothing to show yet in {workspace.path}: no dataset was built.",
+            "Run: python -m core build --dataset ml-1m --recommender elsa --preset knots",
+        )
+    return Run(workspace, {**splits[0].parents, "split": splits[0].id})
+
+
 def open_run(path: Path | str, run_id: str | None = None) -> Run:
     """Open a finished run of a workspace, the newest one by default.
 

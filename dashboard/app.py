@@ -24,6 +24,9 @@ page = st.navigation(
         "Act": [
             st.Page(path_of("steer"), title="Steer", icon=":material/tune:"),
         ],
+        "Build": [
+            st.Page(path_of("training"), title="Data and training", icon=":material/model_training:"),
+        ],
     }
 )
 with guard.boundary():

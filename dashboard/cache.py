@@ -9,10 +9,16 @@ import pandas as pd
 import streamlit as st
 
 from core.data.groups import popularity_groups
+from core.evaluation.ranking import Interval
 from core.neurons.concepts import concepts_of
 from core.pipeline import REFERENCES, BuildRequest
-from core.runs import Run, RunInfo, list_runs, open_run
-from core.workspace import STAGES, Workspace
+from core.recommenders.base import RECOMMENDERS, recommender_class
+from core.recommenders.costs import Shape
+from core.recommenders.costs import estimate as cost_of
+from core.report import compare_viewers
+from core.runs import Run, RunInfo, list_recommenders, list_runs, open_run
+from core.runs import newest_split as find_newest_split
+from core.workspace import STAGES, Meta, Workspace
 from dashboard.components.steer import Catalogue, pack_items
 from dashboard.listing import list_concepts
 
@@ -61,8 +67,50 @@ def build_command(request: BuildRequest | None = None) -> str:
         request = BuildRequest(**named, preset="monosemantic" if named["recommender"] == "mf" else "knots")
     words = ["--dataset", request.dataset, "--recommender", request.recommender]
     words += ["--preset", request.preset] if request.preset else []
+    words += ["--seed", str(request.seed)] if request.seed else []
     words += [part for name, value in request.settings.items() for part in ("--set", f"{name}={value}")]
     return shlex.join(["python", "-m", "core", "build", *words, "--workspace", str(workspace.path)])
+
+
+def newest_split() -> Run:
+    """Give the newest dataset that was split, with or without anything trained on it.
+
+    Raises:
+        MissingStageError: There is none.
+    """
+    return find_newest_split(Workspace(workspace_path()))
+
+
+def recommenders(split_id: str) -> list[Meta]:
+    """Give the recommenders on one split, newest first; read anew each time."""
+    return list_recommenders(Workspace(workspace_path()), split_id)
+
+
+def comparison(before: str, after: str, seed: int) -> Interval:
+    """Give the relative change of nDCG@20 from one recommender to another, paired over viewers."""
+    return _comparison(str(workspace_path()), before, after, seed)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _comparison(path: str, before: str, after: str, seed: int) -> Interval:
+    tables = [Workspace(path).tables("recommender", id_).get("viewers") for id_ in (before, after)]
+    if tables[0] is None or tables[1] is None:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    return compare_viewers(tables[0], tables[1], "ndcg_at_20", seed)
+
+
+def estimate(name: str, dataset_id: str) -> float:
+    """Give the estimated seconds of one core for training a recommender on a dataset; NaN where nothing is known."""
+    return _estimate(str(workspace_path()), name, dataset_id)
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _estimate(path: str, name: str, dataset_id: str) -> float:
+    if name not in RECOMMENDERS:
+        return float("nan")
+    counts = Workspace(path).meta("dataset", dataset_id).metrics
+    shape = Shape(counts["n_users"], counts["n_items"], counts["n_interactions"])
+    return cost_of(name, recommender_class(name).Config(), shape).seconds
 
 
 @st.cache_resource(max_entries=4, show_spinner="Opening the run")

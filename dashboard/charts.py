@@ -177,6 +177,47 @@ def head_share_figure(activation: Shares, items: Shares, viewers: Shares, log: S
     return figure("Popular or rare", takeaway, f"<div class='sl-rows'>{''.join(lanes)}</div>{key}", table)
 
 
+class Estimate(NamedTuple):
+    """A measured value and how far to trust it."""
+
+    name: str
+    note: str
+    value: float
+    low: float
+    """Lower end of the 95 % interval; NaN where there is none."""
+    high: float
+    strong: bool = False
+    """Whether the row stands out."""
+
+
+def interval_figure(title: str, takeaway: str, rows: Sequence[Estimate], measure: str, digits: int = 3) -> Figure:
+    """Show values with their 95 % intervals on one axis from 0, best first."""
+    ordered = sorted(rows, key=lambda r: -np.nan_to_num(r.value, nan=-np.inf))
+    ends = [v for r in ordered for v in (r.value, r.high) if np.isfinite(v)]
+    top = max(ends, default=1.0) * 1.04 or 1.0
+    lanes, cells = [], []
+    for row in ordered:
+        low, high = (row.low, row.high) if np.isfinite(row.low) else (row.value, row.value)
+        dot = (
+            f"<i class='ci' style='left:{_width(low / top)};width:{_width((high - low) / top)}'></i>"
+            f"<i class='dot' style='left:{_width(row.value / top)}'></i>"
+        )
+        lanes.append(
+            f"<span class='name{' strong' * row.strong}'>{for_html(row.name, 60)}"
+            f"<small>{for_html(row.note, 60)}</small></span>"
+            f"<span class='sl-dots'>{dot if np.isfinite(row.value) else ''}</span>"
+            f"<span class='value'>{number(row.value, digits)}</span>"
+        )
+        ends_text = f"{number(row.low, digits)} to {number(row.high, digits)}" if np.isfinite(row.low) else DASH
+        cells.append([row.name, row.note, number(row.value, digits), ends_text])
+    key = (
+        "<div class='sl-key'><span class='round'>mean over viewers</span>"
+        "<span style='--swatch:color-mix(in srgb,var(--sl-up) 35%,transparent)'>95 % interval</span></div>"
+    )
+    table = table_html(["Recommender", "", measure, "95 % interval"], cells, numeric=(2, 3))
+    return figure(title, takeaway, f"<div class='sl-rows'>{''.join(lanes)}</div>{key}", table)
+
+
 def histogram(counts: np.ndarray, labels: Sequence[str], axis: str) -> str:
     """Give bars of counts on a logarithmic height, with its grid and the first, middle and last label."""
     top = float(np.log10(max(int(counts.max(initial=0)), 1) + 1))

@@ -97,6 +97,19 @@ TERMS = {
         "DCG@20 / ideal DCG@20, mean over viewers",
         "As recall, but a hidden item counts more the higher it stands.",
     ),
+    "viewers": Term("Viewers", "users of the log", "Those kept from the SAE are what its figures are measured on."),
+    "titles": Term("Titles", "items of the catalogue that are used", "What lists are made of."),
+    "interactions": Term(
+        "Interactions",
+        "distinct pairs of viewer and title / (viewers * titles)",
+        "How much is known, and how sparse it is.",
+    ),
+    "history": Term("Median history", "median over viewers of the number of their titles", "How much a viewer tells."),
+    "long_tail": Term(
+        "Share of the head",
+        "interactions with the 10 % most popular titles / all interactions",
+        "How unequally the titles are consumed: 10 % would be equal.",
+    ),
 }
 
 

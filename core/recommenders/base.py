@@ -138,6 +138,8 @@ class Entry(NamedTuple):
     """How a history that training never saw becomes a vector, in one sentence for people."""
     ordered: bool = False
     """Whether the order of a history counts: such a model needs a log with times."""
+    live: bool = True
+    """Whether its scores are linear: then lists are steered in the browser, else the server ranks anew."""
 
 
 RECOMMENDERS: dict[str, Entry] = {
@@ -176,6 +178,7 @@ RECOMMENDERS: dict[str, Entry] = {
         "Variational autoencoder with a softmax over the items (Liang et al. 2018).",
         "MultVAE",
         "The mean of the encoder for this history: there is nothing to fold in.",
+        live=False,
     ),
     "sasrec": Entry(
         "core.recommenders.sasrec:SASRec",

@@ -128,6 +128,7 @@ def test_the_torch_twin_gives_the_same_scores_and_their_gradient(name: str) -> N
 def test_every_card_says_what_the_recommender_is(name: str) -> None:
     entry = RECOMMENDERS[name]
     assert entry.title and entry.summary.endswith(".") and entry.fold_in.endswith(".")
+    assert entry.live == (fitted(name).linear is not None)
 
 
 @each

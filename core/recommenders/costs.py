@@ -1,0 +1,119 @@
+"""What fitting a recommender will cost, told before it starts.
+
+    seconds = sum over kinds of operations: how often it is done x how long it takes once x how slow this machine is
+
+How often follows from the algorithm, its config and the size of the log; how long once was measured on a reference
+machine (`python -m tests.benchmarks.costs` measures it again); how slow this one is, a matrix product tells in a moment.
+"""
+
+import time
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+REFERENCE_GFLOPS = 86.0
+"""Single-precision speed of `machine_gflops` on the machine of NANOSECONDS: one core of a server of 2023."""
+MEGABYTE = 2**20
+
+
+class Shape(NamedTuple):
+    """The size of a log."""
+
+    n_users: int
+    n_items: int
+    n_interactions: int
+
+
+class Cost(NamedTuple):
+    """What a fit will take; NaN where nothing is known of the recommender."""
+
+    seconds: float
+    """Processor time, of one core."""
+    megabytes: float
+    """Memory on top of the program and the log, at the most."""
+
+
+class _Work(NamedTuple):
+    counts: dict[str, float]
+    """Kind of operation -> how often it is done."""
+    numbers: float
+    """Bytes of the largest arrays that live at the same time."""
+
+
+def estimate(name: str, config: Any, shape: Shape) -> Cost:
+    """Give what fitting a recommender is going to cost on this machine, within about a factor of two.
+
+    Args:
+        name: A name of RECOMMENDERS.
+        config: Its settings.
+        shape: Of the log it is fitted on.
+    """
+    if name not in WORK:
+        return Cost(float("nan"), float("nan"))
+    counts, size = WORK[name](config, shape)
+    nanoseconds = sum(counts[kind] * NANOSECONDS[name][kind] for kind in counts)
+    return Cost(nanoseconds * 1e-9 * REFERENCE_GFLOPS / machine_gflops(), size / MEGABYTE)
+
+
+@cache
+def machine_gflops() -> float:
+    """Measure the speed of one core in 0.05 s: products of 64 x 64 matrices, which are too small for a second thread."""
+    a = np.full((64, 64), 0.5, np.float32)
+    best, end = 0.0, time.process_time() + 0.05
+    while (start := time.process_time()) < end:
+        for _ in range(100):
+            a @ a
+        best = max(best, 100 * 2 * 64**3 / (time.process_time() - start))
+    return best * 1e-9
+
+
+def _popularity(config: Any, shape: Shape) -> _Work:  # noqa: ARG001
+    return _Work({"once": 1, "interaction": shape.n_interactions}, 8.0 * shape.n_interactions)
+
+
+def _ease(config: Any, shape: Shape) -> _Work:  # noqa: ARG001
+    """XᵀX of the sparse log, then the inverse of a matrix of all items in double precision."""
+    n_users, n_items, n = shape
+    return _Work({"pair": n * n / max(n_users, 1), "square": n_items**2, "cube": n_items**3}, 28.0 * n_items**2)
+
+
+def _mf(config: Any, shape: Shape) -> _Work:
+    """A Newton step for every row of both sides: the Hessians are cells x width² / 2, the solutions rows x width³."""
+    n_users, n_items, _ = shape
+    width = config.embedding_size + 1
+    cells = 2 * config.epochs * n_users * n_items
+    counts = {
+        "cell": cells,
+        "hessian": cells * width * (width + 1) / 2,
+        "solution": config.epochs * (n_users + n_items) * width**3,
+    }
+    outer = 4 * max(n_users, n_items) * width * (width + 1) / 2
+    return _Work(counts, 60e6 + 3 * outer)
+
+
+def _elsa(config: Any, shape: Shape) -> _Work:
+    """A step multiplies all item vectors with a square matrix, normalises and moves them, and reads its histories."""
+    n_users, n_items, n = shape
+    d, an_epoch = config.embedding_size, -(-n_users // config.batch_size)
+    epochs = max(config.epochs, -(-config.min_steps // an_epoch))
+    steps = epochs * an_epoch
+    counts = {"product": steps * (n_items + config.batch_size) * d * d, "weight": steps * n_items * d,
+              "interaction": epochs * n * d}  # fmt: skip
+    return _Work(counts, 4.0 * 8 * n_items * d)
+
+
+WORK: dict[str, Callable[[Any, Shape], _Work]] = {
+    "popularity": _popularity,
+    "ease": _ease,
+    "mf": _mf,
+    "elsa": _elsa,
+}
+NANOSECONDS: dict[str, dict[str, float]] = {
+    "popularity": {"once": 1e5, "interaction": 1.0},
+    "ease": {"pair": 1.0, "square": 1.0, "cube": 0.1},
+    "mf": {"cell": 20.0, "hessian": 0.02, "solution": 1.0},
+    "elsa": {"product": 0.1, "weight": 10.0, "interaction": 1.0},
+}
+"""Of one operation on the reference machine; fitted to fits on the logs of four public datasets."""
