@@ -136,7 +136,8 @@ def command_for(shown: Run, name: str) -> str:
 
 def signed(mean: float, low: float, high: float) -> str:
     """Write a relative change with its interval."""
-    return f"{mean * 100:+.1f} % [{low * 100:+.1f}, {high * 100:+.1f}]"
+    shown = (f"{share * 100 + 0.0:+.1f}".replace("-0.0", "0.0").replace("+0.0", "0.0") for share in (mean, low, high))
+    return "{} % [{}, {}]".format(*shown).replace("-", "−")
 
 
 def seconds(value: float) -> str:

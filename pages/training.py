@@ -48,7 +48,7 @@ def show_data(shown: Run) -> None:
     known = log.n_interactions > 0
     show_metrics(
         [
-            Metric("viewers", f"{log.n_users:,}", f"{len(shown.split.unseen_users):,} kept from the SAE"),
+            Metric("viewers", f"{log.n_users:,}", f"{len(shown.split.unseen_users):,} unseen by SAEs"),
             Metric("titles", f"{log.n_items:,}", f"{int((log.item_counts == 0).sum()):,} never consumed"),
             Metric(
                 "interactions", f"{log.n_interactions:,}" if known else "none",
@@ -60,7 +60,7 @@ def show_data(shown: Run) -> None:
             ),
             Metric(
                 "long_tail", percent(head / log.n_interactions) if known else DASH,
-                "the 10 % most popular titles" if known else "",
+                "top 10 % of titles" if known else "",
             ),
         ]
     )  # fmt: skip
