@@ -23,6 +23,8 @@ from core.recommenders.base import LinearRecommender, LinearScorer, require_inte
 
 CELLS = 4_000_000
 """Numbers in the systems that are solved at a time: bounds the memory at about 100 MB."""
+MIN_CONFIDENCE, MAX_CONFIDENCE = 1e-6, 1e6
+MAX_REGULARISATION = 1e9
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,13 @@ class ALSConfig:
                 f"Set recommender.{name} to 1 or more.",
             )
         check(
-            self.confidence > 0,
-            f"recommender.confidence is {self.confidence:g}, expected more than 0.",
+            MIN_CONFIDENCE <= self.confidence <= MAX_CONFIDENCE,
+            f"recommender.confidence is {self.confidence:g}, expected {MIN_CONFIDENCE:g} to {MAX_CONFIDENCE:g}.",
             "Set recommender.confidence to about 4.",
         )
         check(
-            self.regularisation is None or self.regularisation >= 0,
-            f"recommender.regularisation is {self.regularisation}, expected 0 or more.",
+            self.regularisation is None or 0 <= self.regularisation <= MAX_REGULARISATION,
+            f"recommender.regularisation is {self.regularisation}, expected 0 to {MAX_REGULARISATION:g}.",
             "Set recommender.regularisation to about 10, or leave it out.",
         )
 
