@@ -2,28 +2,39 @@
 
 import json
 import os
-import secrets
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
 import typer
-from tqdm import tqdm
 
 from core.data.download import CATALOGUE, available, fetch
 from core.doctor import examine
-from core.errors import ConfigError, UserError, one_line
-from core.neurons.concepts import LENGTHS
+from core.errors import UserError, one_line
+from core.import_commands import import_app
 from core.pipeline import DEMO, BuildRequest, build
-from core.presets import PRESETS
 from core.recommenders.base import RECOMMENDERS
 from core.runs import Run, open_run, steer_viewer
 from core.steering.steering import parse_edits
+from core.terminal import (
+    DEFAULT_WORKSPACE,
+    DEMO_WORKSPACE,
+    ROOT,
+    DataDirOption,
+    JsonOption,
+    PresetOption,
+    SeedOption,
+    SetOption,
+    WorkspaceOption,
+    bars,
+    read_settings,
+    say_built,
+    write_json,
+)
 from core.workspace import Workspace, to_plain
 
 UsageError: type[Exception] = typer.BadParameter.mro()[1]
@@ -31,20 +42,14 @@ UsageError: type[Exception] = typer.BadParameter.mro()[1]
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it; typer gives it too."""
 MAX_PORT = 65535
-ROOT = Path(__file__).resolve().parent.parent
-DEMO_WORKSPACE = ROOT / "data" / "workspaces" / "demo"
-DEFAULT_WORKSPACE = ROOT / "data" / "workspaces" / "default"
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False,
     help="SteerLens: open a trained recommender, find the concepts it thinks in, and steer them.",
 )  # fmt: skip
 
-WorkspaceOption = Annotated[Path, typer.Option("--workspace", help="The folder in which everything built lies.")]
-DataDirOption = Annotated[
-    Path | None, typer.Option("--data-dir", help="Raw datasets; else $DATASETS_DIR, else data/raw.")
-]
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result to this file too.")]
+app.add_typer(import_app, name="import")
+
 PortOption = Annotated[int, typer.Option(min=1, max=MAX_PORT, help="The port of the dashboard.")]
 
 
@@ -56,7 +61,7 @@ def demo(
     """Build the embedded demo once (simulated viewers), then open the dashboard."""
     if not build_only:
         _check_port(port)
-    _say_built(_build(DEMO, DEMO_WORKSPACE, None))
+    say_built(_build(DEMO, DEMO_WORKSPACE, None))
     if not build_only:
         _serve(DEMO_WORKSPACE, port)
 
@@ -78,7 +83,8 @@ def datasets(
 ) -> None:
     """Show which datasets are known, which are here, and what it costs to get one."""
     if download is not None:
-        folder = fetch(download, data_dir, accept_licence=accept_licence, progress=_Bars())
+        with bars() as progress:
+            folder = fetch(download, data_dir, accept_licence=accept_licence, progress=progress)
         typer.echo(f"{download} is in {folder}.")
         return
     for name, known in CATALOGUE.items():
@@ -91,38 +97,27 @@ def datasets(
 def build_command(
     dataset: Annotated[str, typer.Option(help="A known dataset, or a folder with interactions.csv and items.csv.")],
     recommender: Annotated[str, typer.Option(help=f"One of: {', '.join(RECOMMENDERS)}.")],
-    preset: Annotated[
-        str | None, typer.Option(help=f"How the SAE is trained, one of: {', '.join(PRESETS)}. Without one: no SAE.")
-    ] = None,
+    preset: PresetOption = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     data_dir: DataDirOption = None,
-    seed: Annotated[int, typer.Option(min=0, help="Draws the split, the start values and the order.")] = 0,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A setting, for example sae.k=64 or recommender.negatives=uniform."),
-    ] = None,
+    seed: SeedOption = 0,
+    set_: SetOption = None,
     json_: JsonOption = None,
 ) -> None:
     """Build a dataset, a recommender, an SAE and its neurons; what is already built is not built again."""
-    settings = {}
-    for text in set_ or []:
-        key, equals, value = text.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {text[:60]!r} has no value.", "Write --set SECTION.FIELD=VALUE.")
-        settings[key.strip()] = value.strip()
-    run = _build(BuildRequest(dataset, recommender, preset, seed, data_dir, settings), workspace, json_)
-    _say_built(run)
+    request = BuildRequest(dataset, recommender, preset, seed, data_dir, read_settings(set_))
+    say_built(_build(request, workspace, json_))
 
 
 @app.command()
 def evaluate(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json_: JsonOption = None) -> None:
     """Show the metrics of the newest run of a workspace."""
     run = open_run(workspace)
-    _write_json(run.report, json_)
+    write_json(run.report, json_)
     if json_ is None:
         typer.echo(json.dumps(to_plain(run.report), indent=1))
     else:
-        _say_built(run)
+        say_built(run)
 
 
 @app.command()
@@ -137,7 +132,7 @@ def steer(
 ) -> None:
     """Show a viewer's list before and after some edits."""
     result = steer_viewer(open_run(workspace), user, parse_edits(edit or []), n)
-    _write_json(result, json_)
+    write_json(result, json_)
     typer.echo(f"viewer {one_line(result['user'])}: {result['n_kept']} of {len(result['original'])} stay")
     for row in result["steered"]:
         before = row["rank_before"]
@@ -157,81 +152,11 @@ def doctor(workspace: WorkspaceOption = DEFAULT_WORKSPACE, data_dir: DataDirOpti
         raise typer.Exit(2)
 
 
-class _Bars:
-    """One progress bar a stage on the terminal: the stage, how far, the time left, the numbers."""
-
-    def __init__(self) -> None:
-        self._bar: tqdm | None = None
-
-    def __call__(self, stage: str, done: int, total: int, numbers: Mapping[str, float]) -> None:
-        if self._bar is None or self._bar.desc != stage or self._bar.total != total:
-            self.close()
-            self._bar = tqdm(total=total, desc=stage, file=sys.stderr, leave=True, mininterval=0.2, dynamic_ncols=True)
-        if numbers:
-            self._bar.set_postfix({k: f"{v:.4g}" for k, v in numbers.items()}, refresh=False)
-        self._bar.update(done - self._bar.n)
-
-    def close(self) -> None:
-        """Finish the bar that is shown."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
-
-
 def _build(request: BuildRequest, workspace: Path, json_: Path | None) -> Run:
-    bars = _Bars()
-    try:
-        run = build(request, Workspace(workspace), bars)
-    finally:
-        bars.close()
-    _write_json(run.report, json_)
+    with bars() as progress:
+        run = build(request, Workspace(workspace), progress)
+    write_json(run.report, json_)
     return run
-
-
-def _write_json(value: Mapping[str, Any], file: Path | None) -> None:
-    if file is None:
-        return
-    text = json.dumps(to_plain(value), indent=1) + "\n"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        if file.exists() and not file.is_file():  # /dev/stdout or a pipe: nothing to rename onto
-            file.write_text(text, encoding="utf-8")
-            return
-        place = file.resolve()
-        beside = place.with_name(f".{secrets.token_hex(4)}.writing")
-        try:
-            beside.write_text(text, encoding="utf-8")
-            beside.replace(place)
-        finally:
-            beside.unlink(missing_ok=True)
-    except OSError as error:
-        raise UserError(f"{file} cannot be written: {error.strerror}.", "Give another file with --json.") from error
-
-
-def _say_built(run: Run) -> None:
-    report = run.report
-    total = sum(report["seconds"].values())
-    recommender = report["recommender"]
-    quality = f"recall@20 {_number(recommender['recall_at_20'])}, nDCG@20 {_number(recommender['ndcg_at_20'])}"
-    if "sae" not in report:
-        typer.echo(f"{recommender['name']} on {report['dataset']['name']}: {run.id}")
-        typer.echo(f"  {quality} on {recommender['n_viewers']:,} viewers; built in {total:.0f} s")
-        return
-    sae, neurons = report["sae"], report["neurons"]
-    typer.echo(f"{recommender['name']} on {report['dataset']['name']}, SAE {sae['preset']}: {run.id}")
-    typer.echo(f"  {quality} on {recommender['n_viewers']:,} viewers")
-    typer.echo(
-        f"  {sae['alive']} of {sae['d_sae']} neurons alive, cosine {_number(sae['cosine'])}, nDCG@20 "
-        f"{_number(sae['ndcg_at_20_original'])} -> {_number(sae['ndcg_at_20'])} "
-        f"on {sae['n_unseen_viewers']:,} viewers that the SAE never saw"
-    )
-    purity = "/".join(_number(neurons["paper_purity"][str(n)], 2) for n in LENGTHS)
-    typer.echo(f"  mean purity of {neurons['n_concepts']} concepts @10/20/50: {purity}; built in {total:.0f} s")
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    """Write a number; one that could not be measured is a dash."""
-    return "-" if value is None else f"{value:.{digits}f}"
 
 
 def _check_port(port: int) -> None:

@@ -121,7 +121,7 @@ def with_titles(items: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     if ids.duplicated().any():
         twice = ids[ids.duplicated()].unique()
         raise DataError(
-            f"The item table gives {len(twice):,} ids more than once: {_first(twice)}.", "Give each item one row."
+            f"The item table gives {len(twice):,} ids more than once: {first_ids(twice)}.", "Give each item one row."
         )
     titles = items[C.title].astype("str")
     nameless = items[C.title].isna() | (titles.str.strip() == "")
@@ -145,7 +145,8 @@ def _known_items(
         return log, items
     rows = log[C.item].isin(unknown).to_numpy()
     said = (
-        f"{int(rows.sum()):,} interactions are with {len(unknown):,} items that the item table lacks: {_first(unknown)}"
+        f"{int(rows.sum()):,} interactions are with {len(unknown):,} items that the item table lacks: "
+        f"{first_ids(unknown)}"
     )
     if options.unknown_items == "error":
         raise DataError(f"{said}.", "Add these items, or set data.unknown_items to drop or keep.")
@@ -207,7 +208,7 @@ def _user_table(users: pd.DataFrame | None, ids: list[str], notes: list[str]) ->
     if users[C.user].duplicated().any():
         twice = users.loc[users[C.user].duplicated(), C.user].unique()
         raise DataError(
-            f"The user table gives {len(twice):,} ids more than once: {_first(twice)}.", "Give each user one row."
+            f"The user table gives {len(twice):,} ids more than once: {first_ids(twice)}.", "Give each user one row."
         )
     table = users.set_index(C.user).reindex(ids)
     if n_unknown := len(ids) - len(set(ids) & set(users[C.user])):
@@ -217,6 +218,7 @@ def _user_table(users: pd.DataFrame | None, ids: list[str], notes: list[str]) ->
     return table.reset_index(drop=True)
 
 
-def _first(ids: object, n: int = 3) -> str:
+def first_ids(ids: object, n: int = 3) -> str:
+    """Name the first ids of some, for a message."""
     shown = [repr(one_line(str(i), 40)) for i in list(ids)[:n]]  # type: ignore[call-overload]
     return ", ".join(shown) + (", …" if len(list(ids)) > n else "")  # type: ignore[call-overload]

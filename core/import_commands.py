@@ -1,0 +1,90 @@
+"""`python -m core import ...`: open a model that was trained elsewhere."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from core.data.brought import Tables
+from core.imports import EmbeddingsRequest, bring_embeddings
+from core.pipeline import adopt
+from core.terminal import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    PresetOption,
+    SeedOption,
+    SetOption,
+    WorkspaceOption,
+    bars,
+    read_settings,
+    say_built,
+    write_json,
+)
+from core.workspace import Workspace
+
+import_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Open a model that was trained elsewhere.")
+
+ItemTableOption = Annotated[
+    Path, typer.Option("--item-table", help="What the items are: item_id,title[,year][,genres][,tags], CSV or Parquet.")
+]
+InteractionsOption = Annotated[
+    Path | None, typer.Option(help="Who consumed what: user_id,item_id[,timestamp], CSV or Parquet.")
+]
+UserTableOption = Annotated[Path | None, typer.Option("--user-table", help="user_id and any columns.")]
+ItemIdsOption = Annotated[
+    Path | None, typer.Option("--item-ids", help="The ids of the items' vectors: .txt, .csv or .npy, one a row.")
+]
+UserIdsOption = Annotated[Path | None, typer.Option("--user-ids", help="The same for the users' vectors.")]
+NameOption = Annotated[str, typer.Option(help="What the dataset is called.")]
+UnknownItemsOption = Annotated[
+    Literal["error", "drop", "keep"],
+    typer.Option("--unknown-items", help="What becomes of vectors that the item table lacks."),
+]
+
+
+@import_app.command("embeddings")
+def import_embeddings(
+    items: Annotated[Path, typer.Option(help="The items' vectors: .npy, .npz, .safetensors or .parquet.")],
+    item_table: ItemTableOption,
+    name: NameOption,
+    users: Annotated[Path | None, typer.Option(help="The users' vectors; else histories are folded in.")] = None,
+    interactions: InteractionsOption = None,
+    user_table: UserTableOption = None,
+    item_bias: Annotated[Path | None, typer.Option("--item-bias", help="A bias for each item vector.")] = None,
+    scoring: Annotated[Literal["dot", "cosine"], typer.Option(help="How a user's vector meets an item's.")] = "dot",
+    item_ids: ItemIdsOption = None,
+    user_ids: UserIdsOption = None,
+    item_array: Annotated[str | None, typer.Option("--item-array", help="Which array or column of --items.")] = None,
+    user_array: Annotated[str | None, typer.Option("--user-array", help="Which array or column of --users.")] = None,
+    bias_array: Annotated[str | None, typer.Option("--bias-array", help="Which array of --item-bias.")] = None,
+    unknown_items: UnknownItemsOption = "error",
+    preset: PresetOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    seed: SeedOption = 0,
+    set_: SetOption = None,
+    json_: JsonOption = None,
+) -> None:
+    """Open the embeddings of any model: no training but that of the SAE, if a preset is given."""
+    request = EmbeddingsRequest(
+        name=name,
+        tables=Tables(item_table, interactions, user_table),
+        items=items,
+        users=users,
+        item_bias=item_bias,
+        item_ids=item_ids,
+        user_ids=user_ids,
+        item_array=item_array,
+        user_array=user_array,
+        bias_array=bias_array,
+        scoring=scoring,
+        unknown_items=unknown_items,
+    )
+    with bars() as progress:
+        run = adopt(
+            bring_embeddings(request, progress), Workspace(workspace),
+            preset_name=preset, seed=seed, settings=read_settings(set_), progress=progress,
+        )  # fmt: skip
+    write_json(run.report, json_)
+    for note in run.full.notes:
+        typer.echo(f"  {note}")
+    say_built(run)

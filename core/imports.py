@@ -1,0 +1,135 @@
+"""From the files of a model that was trained elsewhere to what `core.pipeline.adopt` takes in."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from core.data.assemble import first_ids
+from core.data.brought import Ids, Tables, UnknownItems, join
+from core.errors import ConfigError, DataError, one_line
+from core.pipeline import Brought
+from core.progress import Progress, no_progress
+from core.recommenders.embeddings_file import Matrix, read_bias, read_matrix
+from core.recommenders.precomputed import Precomputed
+
+NAME_LIMIT = 80
+
+
+@dataclass(frozen=True)
+class EmbeddingsRequest:
+    """Vectors of a model, and what they are about.
+
+    Attributes:
+        name: What the dataset is called.
+        tables: The item table, and perhaps interactions and a user table.
+        items: The file of the item vectors.
+        users: The file of the user vectors; None folds every user in.
+        item_bias: The file of a bias for each row of `items`.
+        item_ids: The file of an id for each row of `items`, where these have none.
+        user_ids: The same for `users`.
+        item_array: Which array of `items`, where it has several.
+        user_array: The same for `users`.
+        bias_array: The same for `item_bias`.
+        scoring: `dot` or `cosine`.
+        unknown_items: What becomes of vectors that the item table lacks.
+    """
+
+    name: str
+    tables: Tables
+    items: Path
+    users: Path | None = None
+    item_bias: Path | None = None
+    item_ids: Path | None = None
+    user_ids: Path | None = None
+    item_array: str | None = None
+    user_array: str | None = None
+    bias_array: str | None = None
+    scoring: Literal["dot", "cosine"] = "dot"
+    unknown_items: UnknownItems = "error"
+
+
+def bring_embeddings(request: EmbeddingsRequest, progress: Progress = no_progress) -> Brought:
+    """Read a model's vectors and a person's tables, and join them.
+
+    Raises:
+        DataError: A file cannot be used, or the files do not fit each other.
+        ConfigError: There are neither user vectors nor interactions, or the name cannot be one.
+    """
+    _check_name(request.name)
+    if request.users is None and request.tables.interactions is None:
+        raise ConfigError(
+            "There are neither vectors of users nor interactions: nobody to recommend anything to.",
+            "Give --users, or --interactions, or both.",
+        )
+    progress("dataset", 0, 1, {})
+    items = read_matrix(request.items, "item", array=request.item_array, ids=request.item_ids)
+    n_items, d_in = items.vectors.shape
+    bias = np.zeros(n_items, np.float32)
+    if request.item_bias is not None:
+        bias = read_bias(request.item_bias, n_items, array=request.bias_array)
+    users, of_users = None, None
+    if request.users is not None:
+        users = read_matrix(request.users, "user", array=request.user_array, ids=request.user_ids)
+        _check_width(request, users, d_in)
+        of_users = Ids(users.ids, len(users.vectors), request.users.name, "--user-ids")
+    joined = join(
+        request.tables,
+        Ids(items.ids, n_items, request.items.name, "--item-ids"),
+        of_users,
+        name=request.name,
+        unknown_items=request.unknown_items,
+    )
+    dataset, rows = joined.dataset, joined.item_rows
+    V, U = items.vectors[rows], None
+    if users is not None:
+        U = np.full((dataset.n_users, d_in), np.nan, np.float32)
+        U[joined.user_rows >= 0] = users.vectors[joined.user_rows[joined.user_rows >= 0]]
+    if request.scoring == "cosine":
+        _check_lengths(request.items, V, dataset.items.ids)
+        if request.users is not None and U is not None:
+            _check_lengths(request.users, U, dataset.users.ids)
+    model: Any = Precomputed.bring(dataset, V, bias[rows], U, request.scoring)
+    progress("dataset", 1, 1, {})
+    files = {"items": request.items, "users": request.users, "item_bias": request.item_bias}
+    return Brought(dataset, model, _source("embeddings", files))
+
+
+def _source(kind: str, files: Mapping[str, Path | None]) -> dict[str, Any]:
+    """Say where a model comes from: what was imported, and the checksum of each file."""
+    found = {}
+    for role, path in files.items():
+        if path is not None:
+            with path.open("rb") as file:
+                found[role] = {"name": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+    return {"kind": kind, "files": found}
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or len(name) > NAME_LIMIT or one_line(name, NAME_LIMIT) != name:
+        raise ConfigError(
+            f"The name {one_line(name, 40)!r} is empty, longer than {NAME_LIMIT} characters or more than a line.",
+            "Give a short --name, for example my-model.",
+        )
+
+
+def _check_width(request: EmbeddingsRequest, users: Matrix, d_in: int) -> None:
+    if users.vectors.shape[1] != d_in:
+        raise DataError(
+            f"The vectors of users are {users.vectors.shape[1]:,} wide, and those of {request.items.name} {d_in:,}.",
+            "Bring users and items of one model; a column that is a bias of the items goes into --item-bias.",
+        )
+
+
+def _check_lengths(path: Path, vectors: np.ndarray, ids: Sequence[str]) -> None:
+    """Raise where a vector has no direction; a row of NaN is none."""
+    zero = np.flatnonzero(np.einsum("id,id->i", vectors, vectors, dtype=np.float64) == 0)
+    if zero.size:
+        raise DataError(
+            f"{path.name} has {zero.size:,} vectors of length 0: {first_ids([ids[int(i)] for i in zero])}; "
+            "their cosine with others is not defined.",
+            "Leave them out, or use --scoring dot.",
+        )
