@@ -2,8 +2,8 @@
 
     seconds = sum over kinds of operations: how often it is done x how long it takes once x how slow this machine is
 
-How often follows from the algorithm, its config and the size of the log; how long once was measured on a reference
-machine (`python -m tests.benchmarks.costs` measures it again); how slow this one is, a matrix product tells in a moment.
+How often follows from the algorithm, its config and the size of the log. How long once was measured on a reference
+machine (`python -m tests.benchmarks.costs` measures it again). How slow this one is, a matrix product tells at once.
 """
 
 import time
@@ -59,7 +59,7 @@ def estimate(name: str, config: Any, shape: Shape) -> Cost:
 
 @cache
 def machine_gflops() -> float:
-    """Measure the speed of one core in 0.05 s: products of 64 x 64 matrices, which are too small for a second thread."""
+    """Measure the speed of one core in 0.05 s: products of 64 x 64 matrices, too small for a second thread."""
     a = np.full((64, 64), 0.5, np.float32)
     best, end = 0.0, time.process_time() + 0.05
     while (start := time.process_time()) < end:
@@ -96,12 +96,17 @@ def _mf(config: Any, shape: Shape) -> _Work:
 def _elsa(config: Any, shape: Shape) -> _Work:
     """A step multiplies all item vectors with a square matrix, normalises and moves them, and reads its histories."""
     n_users, n_items, n = shape
-    d, an_epoch = config.embedding_size, -(-n_users // config.batch_size)
-    epochs = max(config.epochs, -(-config.min_steps // an_epoch))
-    steps = epochs * an_epoch
+    d, (epochs, steps) = config.embedding_size, _schedule(config, n_users)
     counts = {"product": steps * (n_items + config.batch_size) * d * d, "weight": steps * n_items * d,
               "interaction": epochs * n * d}  # fmt: skip
-    return _Work(counts, 4.0 * 8 * n_items * d)
+    return _Work(counts, 4.0 * 10 * n_items * d)
+
+
+def _schedule(config: Any, n_examples: int) -> tuple[int, int]:
+    """Give epochs and steps of a training that has a floor in steps."""
+    steps_an_epoch = max(1, -(-n_examples // config.batch_size))
+    epochs = max(config.epochs, -(-config.min_steps // steps_an_epoch))
+    return epochs, epochs * steps_an_epoch
 
 
 WORK: dict[str, Callable[[Any, Shape], _Work]] = {
@@ -111,9 +116,9 @@ WORK: dict[str, Callable[[Any, Shape], _Work]] = {
     "elsa": _elsa,
 }
 NANOSECONDS: dict[str, dict[str, float]] = {
-    "popularity": {"once": 1e5, "interaction": 1.0},
-    "ease": {"pair": 1.0, "square": 1.0, "cube": 0.1},
-    "mf": {"cell": 20.0, "hessian": 0.02, "solution": 1.0},
-    "elsa": {"product": 0.1, "weight": 10.0, "interaction": 1.0},
+    "popularity": {"once": 56_000, "interaction": 1.6},
+    "ease": {"pair": 4.2, "square": 0.8, "cube": 0.055},
+    "mf": {"cell": 19, "hessian": 0.014, "solution": 1.7},
+    "elsa": {"product": 0.035, "weight": 16, "interaction": 0.92},
 }
-"""Of one operation on the reference machine; fitted to fits on the logs of four public datasets."""
+"""Of one operation on the reference machine; fitted to short fits on the logs of four public datasets."""
