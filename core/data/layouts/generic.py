@@ -64,9 +64,13 @@ def _text(column: pd.Series) -> pd.Series:
 
 def read_items(path: Path, form: Format = CSV) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Read an item table; gives it and what was changed in it."""
-    frame = read_table(path, [C.item, C.title], [C.year, C.genres, C.tags], form=form)
+    return tidy_items(read_table(path, [C.item, C.title], [C.year, C.genres, C.tags], form=form), path.name)
+
+
+def tidy_items(frame: pd.DataFrame, name: str) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Give the item table as `RawLog` has it, and what was changed; `name` is that of its file, for messages."""
     if n_missing := int((frame[C.item].isna() | (frame[C.item] == "")).sum()):
-        raise DataError(f"{path.name} has {n_missing:,} rows without a {C.item}.", "Give each row one.")
+        raise DataError(f"{name} has {n_missing:,} rows without a {C.item}.", "Give each row one.")
     notes = []
     written = _text(frame[C.title])
     titles = written.map(display_title, na_action="ignore")
@@ -83,5 +87,5 @@ def read_items(path: Path, form: Format = CSV) -> tuple[pd.DataFrame, tuple[str,
             notes.append(
                 f"{n_bad:,} items have a year that is not one, such as {text[years.isna()].iloc[0]!r}: shown without."
             )
-    labels = {name: split_labels(frame[name]) if name in frame else [()] * len(frame) for name in (C.genres, C.tags)}
+    labels = {c: split_labels(frame[c]) if c in frame else [()] * len(frame) for c in (C.genres, C.tags)}
     return items_frame(frame[C.item], titles, years, labels[C.genres], labels[C.tags]), tuple(notes)
