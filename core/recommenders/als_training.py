@@ -7,7 +7,8 @@ numbers of items of a viewer and of viewers of an item (the edge of Marchenko an
 
     λ = 0.45 confidence (√n̄_u + √n̄_i)
 
-whatever the size of the log; the factor was the best of four on MovieLens-100K, -1M, -latest-small and Last.fm 2K.
+whatever the size of the log. Of 0.25 to 0.55 this was within 3 % of the best nDCG@10 on MovieLens-100K, -latest-small,
+-1M and Last.fm 2K (a fifth of each viewer's items held out), where the best λ itself goes from 15 to 60.
 """
 
 from typing import NamedTuple
