@@ -46,15 +46,18 @@ from core.progress import Progress, no_progress
 from core.recommenders.base import Recommender, embed_users, rank
 from core.sae.metrics import alive, cosine, density, fvu, l0
 from core.sae.model import SAE
-from core.seeding import derive_seed
+from core.seeding import derive_seed, generator
 from core.workspace import STAGES, Meta
 
 N_ACCURACY, N_EXPOSURE, N_FIDELITY = 20, 10, 30
 LIST_LENGTHS = (N_EXPOSURE, N_ACCURACY)
 N_PAPER_CONCEPTS = 15
 """Concepts of `paper_concepts`; a catalogue with fewer than half of them is judged by its own genres."""
-CHUNK = 512
-"""Viewers scored at a time: bounds the memory at CHUNK x n_items."""
+CHUNK, CHUNK_SCORES = 512, 10_000_000
+"""Viewers, and scores, computed at a time: bounds the memory also where there are many items."""
+LEAST_VIEWERS, MOST_VIEWERS, MOST_SCORES = 1_000, 10_000, 100_000_000
+"""A recommender is measured on at most MOST_VIEWERS drawn viewers; on fewer where that were more than MOST_SCORES
+scores, but never on fewer than LEAST_VIEWERS. All of MovieLens-1M are within."""
 ACCURACY = {
     "recall": recall_at_n, "ndcg": ndcg_at_n, "precision": precision_at_n, "hit": hit_at_n, "mrr": mrr_at_n,
     "map": map_at_n,
@@ -94,9 +97,9 @@ def recommender_metrics(
     config: EvaluationConfig = EvaluationConfig(),
     seed: int = 0,
 ) -> RecommenderMeasure:
-    """Measure a recommender on the held-out items of every viewer that has some.
+    """Measure a recommender on the held-out items of the viewers that have some.
 
-    Where nobody has any, the lists of all viewers with a history are looked at (without a log: of all for whom the
+    Of very many viewers some are drawn by the seed, the same ones for every recommender (see MOST_VIEWERS). Where nobody has any, the lists of all viewers with a history are looked at (without a log: of all for whom the
     model brought a vector), and what needs held-out items is NaN. `fold_in_ndcg_loss` is there where the model has
     vectors for the users of its log: the share of nDCG@20 that is lost where their histories are folded in instead.
 
@@ -105,13 +108,14 @@ def recommender_metrics(
         split: What it learnt from, what is known of each viewer, and what is asked for.
         progress: Called after each chunk of viewers.
         config: Whether seen items are masked.
-        seed: Of the bootstrap over viewers.
+        seed: Of the drawn viewers and the bootstrap over them.
     """
-    asked = np.flatnonzero([len(t) for t in split.targets])
-    users = asked if len(asked) else _viewers_without_targets(model, split)
+    with_targets = np.flatnonzero([len(t) for t in split.targets])
+    asked = drawn_viewers(with_targets, model.n_items, seed)
+    users = asked if len(asked) else drawn_viewers(_viewers_without_targets(model, split), model.n_items, seed)
     parts: dict[str, list[np.ndarray]] = {}
     shown = [np.empty((0, N_EXPOSURE), np.int32)]
-    for chunk in _chunks(users):
+    for chunk in _chunks(users, model.n_items):
         histories, targets = split.history.histories(chunk), [split.targets[u] for u in chunk]
         seen = histories if config.mask_seen else None
         scores = model.score(embed_users(model, split.history, chunk))
@@ -132,6 +136,7 @@ def recommender_metrics(
         **{name: _mean(parts.get(name, [])) for name in ("recall_at_20", "ndcg_at_20", "mpr")},
         **exposure,
         "n_viewers": len(asked),
+        "n_viewers_with_targets": len(with_targets),
         **{name: _mean(parts.get(name, [])) for name in names},
     }
     none = np.full(len(asked), np.nan)
@@ -145,6 +150,14 @@ def recommender_metrics(
         metrics |= {"fold_in_ndcg_loss": -change, "fold_in_ndcg_loss_interval": [-high, -low]}
     viewers = {name: columns.get(name, none).astype(np.float32) for name in VIEWERS}
     return RecommenderMeasure(metrics, pd.DataFrame({"user": asked.astype(np.int32), **viewers}))
+
+
+def drawn_viewers(users: np.ndarray, n_items: int, seed: int) -> np.ndarray:
+    """Give those of the viewers that are measured, ascending: all where they are few enough, else drawn ones."""
+    most = min(MOST_VIEWERS, max(LEAST_VIEWERS, MOST_SCORES // max(n_items, 1)))
+    if len(users) <= most:
+        return users
+    return np.sort(generator(seed, "measured viewers").choice(users, most, replace=False))
 
 
 def compare_viewers(a: pd.DataFrame, b: pd.DataFrame, metric: str, seed: int) -> Interval:
@@ -227,11 +240,11 @@ def sae_metrics(
     `recall_loss` and `ndcg_loss` are shares of the original value with the ends of a 95 % interval of the paired
     bootstrap over viewers. Alive: fires above 0 for an item probe or a viewer.
     """
-    users = split.unseen_users
+    users = drawn_viewers(split.unseen_users, model.n_items, seed)
     embeddings = embed_users(model, split.history, users)
     rebuilt = sae.reconstruct(embeddings)
     columns: dict[str, list[np.ndarray]] = {}
-    for chunk in _chunks(np.arange(len(users))):
+    for chunk in _chunks(np.arange(len(users)), model.n_items):
         targets = [split.targets[u] for u in users[chunk]]
         seen = split.history.histories(users[chunk]) if config.mask_seen else None
         before = rank(model.score(embeddings[chunk]), N_FIDELITY, seen)
@@ -250,8 +263,7 @@ def sae_metrics(
         progress("fidelity", int(chunk[-1]) + 1, len(users), {})
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
     acts = sae.encode(embeddings)
-    everybody = embed_users(model, split.history, np.arange(split.history.n_users))
-    awake = alive(sae.encode(model.probe_items())) | alive(sae.encode(everybody))
+    awake = _awake(sae, model, split)
     losses: dict[str, Any] = {}
     for name in ("recall", "ndcg"):
         if len(users):
@@ -356,9 +368,22 @@ def _purity_by_concept(item_acts: np.ndarray, concepts: Mapping[str, np.ndarray]
     }
 
 
-def _chunks(rows: np.ndarray) -> Iterator[np.ndarray]:
-    for start in range(0, len(rows), CHUNK):
-        yield rows[start : start + CHUNK]
+def _awake(sae: SAE, model: Recommender, split: Split) -> np.ndarray:
+    """Give (d_sae,) bool: the neurons that fire for an item probe or a viewer."""
+    probes = model.probe_items()
+    out = np.zeros(sae.config.d_sae, bool)
+    for chunk in _chunks(np.arange(model.n_items), sae.config.d_sae):
+        out |= alive(sae.encode(probes[chunk]))
+    for chunk in _chunks(np.arange(split.history.n_users), sae.config.d_sae):
+        out |= alive(sae.encode(embed_users(model, split.history, chunk)))
+    return out
+
+
+def _chunks(rows: np.ndarray, width: int) -> Iterator[np.ndarray]:
+    """Cut rows into parts of which `width` numbers a row can be held at a time."""
+    size = max(1, min(CHUNK, CHUNK_SCORES // max(width, 1)))
+    for start in range(0, len(rows), size):
+        yield rows[start : start + size]
 
 
 def _mean(parts: list[np.ndarray]) -> float:

@@ -16,7 +16,14 @@ from core.neurons.baselines import random_directions
 from core.neurons.concepts import purity, top_firing
 from core.progress import Progress, no_progress
 from core.recommenders.base import LinearRecommender, LinearScorer
-from core.report import INTERVALS, VIEWERS, EvaluationConfig, compare_viewers, recommender_metrics
+from core.report import (
+    INTERVALS,
+    VIEWERS,
+    EvaluationConfig,
+    compare_viewers,
+    drawn_viewers,
+    recommender_metrics,
+)
 from core.runs import Run, steer_viewer
 from core.seeding import derive_seed
 from core.steering.steering import Edit, Steering
@@ -343,3 +350,14 @@ def test_the_list_in_between_is_that_of_the_reconstruction(tiny_run: Run) -> Non
     assert [row["rank_before"] for row in result["steered"]] == [
         original.index(i) + 1 if i in original else None for i in steered
     ]
+
+
+def test_of_very_many_viewers_the_same_ones_are_drawn_for_every_recommender() -> None:
+    users = np.arange(50_000) * 2
+    drawn = drawn_viewers(users, 50_000, seed=3)
+    assert len(drawn) == 2_000 and np.isin(drawn, users).all() and (np.diff(drawn) > 0).all()
+    assert np.array_equal(drawn, drawn_viewers(users, 50_000, seed=3))
+    assert not np.array_equal(drawn, drawn_viewers(users, 50_000, seed=4))
+    assert len(drawn_viewers(users, 10**9, seed=3)) == 1_000
+    assert len(drawn_viewers(users, 10, seed=3)) == 10_000
+    assert np.array_equal(drawn_viewers(users[:6040], 3260, seed=3), users[:6040])
