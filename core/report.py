@@ -99,10 +99,10 @@ def recommender_metrics(
 ) -> RecommenderMeasure:
     """Measure a recommender on the held-out items of the viewers that have some.
 
-    Of very many viewers some are drawn by the seed, the same ones for every recommender (see MOST_VIEWERS). Where nobody
-    has held-out items, the lists of all viewers with a history are looked at (without a log: of all for whom the model
-    brought a vector), and what needs held-out items is NaN. `fold_in_ndcg_loss` is there where the model has vectors for
-    the users of its log: the share of nDCG@20 that is lost where their histories are folded in instead.
+    Of very many viewers some are drawn by the seed, the same ones for every recommender (see MOST_VIEWERS). Where
+    nobody has held-out items, the lists of all viewers with a history are looked at (without a log: of all for whom the
+    model brought a vector), and what needs held-out items is NaN. `fold_in_ndcg_loss` is there where the model has
+    vectors for the users of its log: the share of nDCG@20 that is lost where their histories are folded in instead.
 
     Args:
         model: The recommender; right after `fit` its `trained_users` are known.
