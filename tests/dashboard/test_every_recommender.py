@@ -1,4 +1,4 @@
-"""The pages show a run of every recommender, also one whose SAE has nothing that fires."""
+"""The pages show a run of every recommender and of every preset, also one whose SAE has nothing that fires."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from tests.conftest import TINY_SETTINGS
 from tests.dashboard.test_pages import PAGES, open_page, shown
 
 SETTINGS = {key: value for key, value in TINY_SETTINGS.items() if key.startswith(("sae", "split"))}
+PAIRS = [(name, "knots") for name in RECOMMENDERS] + [("mf", preset) for preset in PRESETS if preset != "knots"]
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("recommender", RECOMMENDERS)
+@pytest.mark.parametrize(("recommender", "preset"), PAIRS)
 def test_every_page_shows_it(
     recommender: str, preset: str, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
