@@ -181,7 +181,9 @@ def _sections(settings: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 
 def _train_config(recipe: Preset | None, settings: Mapping[str, Any]) -> Any:
-    """Give the settings of the SAE: those of the preset, and over them a person's own."""
+    """Give the settings of the SAE: those of the preset, and over them a person's own; None where none is trained."""
+    if recipe is None and not settings:  # spares the import of torch
+        return None
     given = {**(recipe.sae if recipe else {}), **settings}
     return from_dict(resolve("core.sae.trainer:TrainConfig"), given, "sae.")
 

@@ -61,10 +61,10 @@ def assemble(raw: RawLog, options: DataConfig = DEFAULTS, licence: str = "") -> 
     item = pd.Index(items[C.item]).get_indexer(log[C.item].cat.categories).astype(np.int32)[log[C.item].cat.codes]
     time = log[C.timestamp].to_numpy().astype(np.int64) if C.timestamp in log else None
     order = _oldest_first(user, time)
-    latest = ~pd.Series(user[order].astype(np.int64) * len(items) + item[order]).duplicated(keep="last").to_numpy()
+    latest = _latest(user[order], item[order], len(items))
     if n_twice := int((~latest).sum()):
         notes.append(f"{n_twice:,} repeated interactions were kept once.")
-    order = order[latest]
+        order = order[latest]
     if options.min_rating is not None:
         if C.rating not in log:
             raise DataError(f"{raw.name} has no ratings, and data.min_rating is set.", "Leave data.min_rating unset.")
@@ -72,14 +72,15 @@ def assemble(raw: RawLog, options: DataConfig = DEFAULTS, licence: str = "") -> 
         notes.append(
             f"{len(latest) - n_twice - len(order):,} interactions rated below {options.min_rating:g} were dropped."
         )
-    order = order[_core(user[order], item[order], options, notes)]
+    order = _core(user, item, order, options, notes)
     if not len(order):
         raise DataError(
             f"No interaction of {raw.name} is left after filtering ({len(log):,} before).",
             "Lower data.min_rating, data.k_core, data.min_user_items or data.min_item_users.",
         )
-    first = np.diff(user[order], prepend=-1) > 0
-    used_users, user_index = user[order][first], np.cumsum(first) - 1
+    user = user[order]
+    first = np.concatenate([[True], user[1:] > user[:-1]])
+    used_users, user_index = user[first], np.cumsum(first, dtype=np.int32) - 1
     used_items = np.flatnonzero(np.bincount(item[order], minlength=len(items)))
     if options.keep_unused_items:
         used_items = np.arange(len(items))
@@ -96,7 +97,7 @@ def assemble(raw: RawLog, options: DataConfig = DEFAULTS, licence: str = "") -> 
         name=raw.name,
         users=IdMap(ids, "user"),
         items=IdMap(items[C.item].iloc[used_items], "item"),
-        user_index=user_index.astype(np.int32),
+        user_index=user_index,
         item_index=np.searchsorted(used_items, item[order]).astype(np.int32),
         timestamps=None if time is None else time[order],
         item_table=items.iloc[used_items].drop(columns=C.item).reset_index(drop=True),
@@ -140,7 +141,7 @@ def _known_items(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Deal with the interactions whose item is not in the item table."""
     seen = log[C.item].cat.categories
-    unknown = seen[~seen.isin(items[C.item])]
+    unknown = seen[pd.Index(items[C.item]).get_indexer(seen) < 0]
     if not len(unknown):
         return log, items
     rows = log[C.item].isin(unknown).to_numpy()
@@ -179,24 +180,39 @@ def _oldest_first(user: np.ndarray, time: np.ndarray | None) -> np.ndarray:
     by_time = None if time is None else np.argsort(time, kind="stable")
     rows = user if by_time is None else user[by_time]
     # To fill a sparse matrix by rows is a counting sort: several times as fast as to compare.
+    columns = np.arange(len(rows), dtype=np.int32)
     shape = (int(rows.max(initial=0)) + 1, len(rows))
-    grouped = sparse.csr_matrix((np.ones(len(rows), bool), (rows, np.arange(len(rows)))), shape=shape)
+    grouped = sparse.csr_matrix((np.ones(len(rows), bool), (rows, columns)), shape=shape)
     return grouped.indices if by_time is None else by_time[grouped.indices]
 
 
-def _core(user: np.ndarray, item: np.ndarray, options: DataConfig, notes: list[str]) -> np.ndarray:
-    """Give the positions of the interactions that survive: the largest part in which every minimum holds."""
+def _latest(user: np.ndarray, item: np.ndarray, n_items: int) -> np.ndarray:
+    """Say of each interaction whether it is the last of its user and item; users are sorted."""
+    rows = np.searchsorted(user, np.arange(int(user.max(initial=-1)) + 2))
+    shape = (len(rows) - 1, n_items)
+    # By item, users stay in their order, and so do the places of a user's repetitions: side by side.
+    places = sparse.csr_matrix((np.arange(len(user), dtype=np.int32), item, rows), shape=shape).tocsc()
+    again = places.indices[1:] == places.indices[:-1]
+    borders = places.indptr[1:-1] - 1
+    again[borders[(borders >= 0) & (borders < len(again))]] = False
+    latest = np.ones(len(user), bool)
+    latest[places.data[:-1][again]] = False
+    return latest
+
+
+def _core(user: np.ndarray, item: np.ndarray, keep: np.ndarray, options: DataConfig, notes: list[str]) -> np.ndarray:
+    """Give those of the interactions `keep` that survive: the largest part in which every minimum holds."""
     least_user, least_item = max(options.k_core, options.min_user_items), max(options.k_core, options.min_item_users)
-    keep = np.arange(len(user))
+    n_before = len(keep)
     while len(keep) and (least_user > 1 or least_item > 1):
         rich = np.bincount(user[keep])[user[keep]] >= least_user
         rich &= np.bincount(item[keep])[item[keep]] >= least_item
         if rich.all():
             break
         keep = keep[rich]
-    if len(keep) < len(user):
+    if len(keep) < n_before:
         notes.append(
-            f"{len(user) - len(keep):,} interactions of users with fewer than {least_user} items "
+            f"{n_before - len(keep):,} interactions of users with fewer than {least_user} items "
             f"or of items with fewer than {least_item} users were dropped."
         )
     return keep

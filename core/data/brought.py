@@ -140,7 +140,7 @@ def _known_log(
     """Read the interactions, without those of items that have no vector; `listed` are the ids of the item table."""
     log = read_interactions(path)
     seen = log[C.item].cat.categories
-    without = seen[~seen.isin(items[C.item])]
+    without = seen[pd.Index(items[C.item]).get_indexer(seen) < 0]
     if not len(without):
         return log
     rows = log[C.item].isin(without).to_numpy()

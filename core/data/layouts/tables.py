@@ -93,7 +93,9 @@ def read_table(
         raise _unreadable(path, str(error), form) from None
     if table.num_rows == 0:
         raise DataError(f"{path} has a header and no rows.", "Write at least one row into it.")
-    frame = table.unify_dictionaries().to_pandas()
+    table = table.unify_dictionaries()
+    frame = table.to_pandas(split_blocks=True, self_destruct=True)  # a log of millions need not be held twice
+    del table
     for name in keys:
         if n_missing := int((frame[name].isna() | (frame[name] == "")).sum()):
             raise DataError(f"{path.name} has {n_missing:,} rows without a {name}.", "Give each row one.")
