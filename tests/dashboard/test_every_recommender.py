@@ -2,11 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.pipeline import BuildRequest, build
 from core.presets import PRESETS
-from core.recommenders.base import RECOMMENDERS
+from core.recommenders.base import RECOMMENDERS, rank
+from core.runs import Run
+from core.steering.contributions import contributions
+from core.steering.steering import Edit, Steering, steer
 from core.workspace import Workspace
 from tests.conftest import TINY_SETTINGS
 from tests.dashboard.test_pages import PAGES, open_page, shown
@@ -28,3 +32,17 @@ def test_every_page_shows_it(
         html = shown(open_page(page))
         assert "sl-problem" not in html, f"{page}: {html[:400]}"
     assert len(run.report["neurons"]["purity"]) >= 3
+    check_steering(run)
+
+
+def check_steering(run: Run) -> None:
+    """No edits give the recommender's own list, and what edits contribute is what changes."""
+    u, seen, score = run.embedding(0), [run.dataset.history(0)], run.recommender.score
+    still = run.three_lists(u, seen, Steering(), 10)
+    assert np.array_equal(still.original, still.steered)
+    edits = Steering((Edit(0, "add", 2.0), Edit(1, "add", -1.0), Edit(3, "set", 0.5)))
+    change = (score(steer(u, edits, run.sae)) - score(u))[0]
+    parts = contributions(u, edits, run.sae, run.recommender).by_neuron
+    np.testing.assert_allclose(parts.sum(axis=0), change, atol=1e-3 * max(1.0, np.abs(score(u)).max()))
+    moved = run.three_lists(u, seen, edits, 10)
+    assert np.array_equal(moved.steered, rank(score(steer(u, edits, run.sae)), 10, seen))
