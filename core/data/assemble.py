@@ -163,7 +163,7 @@ def _known_items(
 
 def _positions(column: pd.Series) -> tuple[np.ndarray, list[str]]:
     """Give the position of each row's id and the ids in order: of number where all are whole numbers, else of line."""
-    ids = [str(i) for i in column.cat.categories]
+    ids = [str(i) for i in column.cat.categories.tolist()]
     codes = column.cat.codes.to_numpy()
     if all(i.isascii() and i.isdigit() and len(i) < 18 for i in ids):
         order = np.argsort(np.array(ids, dtype=np.int64), kind="stable")

@@ -74,10 +74,11 @@ class Split:
         """Cut a whole log where two masks of its interactions say."""
         history = dataset.with_interactions(~held_out)
         n_targets = np.bincount(dataset.user_index[held_out], minlength=dataset.n_users)
+        targets, ends = dataset.item_index[held_out], np.cumsum(n_targets)
         return cls(
             train=history if np.array_equal(learnt, ~held_out) else dataset.with_interactions(learnt),
             history=history,
-            targets=np.split(dataset.item_index[held_out], np.cumsum(n_targets)[:-1]),
+            targets=[targets[end - n : end] for n, end in zip(n_targets, ends, strict=True)],
             unseen_users=unseen_users,
             held_out=held_out,
             learnt=learnt,

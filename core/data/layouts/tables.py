@@ -242,7 +242,7 @@ def split_labels(values: pd.Series, separator: str = "|") -> list[tuple[str, ...
     [('Drama', 'War'), (), ()]
     """
     rows = []
-    for value in values:
+    for value in values.tolist():
         if isinstance(value, str):
             parts = value.split(separator)
         else:
