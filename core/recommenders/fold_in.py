@@ -65,14 +65,20 @@ class FoldIn(NamedTuple):
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """Give float32 vectors of length 1 in the same directions; a vector of length 0 stays.
+    """Give float32 vectors of length 1 in the same directions; a vector of length 0 stays, and so does one of NaN.
 
     >>> unit(np.array([[3.0, 4.0], [0.0, 0.0]]))
     array([[0.6, 0.8],
            [0. , 0. ]], dtype=float32)
     """
-    length = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-    return np.divide(vectors, length, out=np.zeros(vectors.shape), where=length > 0).astype(np.float32)
+    length = lengths(vectors)
+    length[length == 0] = 1
+    return np.asarray(vectors / length[:, None].astype(np.float32), np.float32)
+
+
+def lengths(vectors: np.ndarray) -> np.ndarray:
+    """Give the (n,) float64 lengths of vectors; NaN for one of NaN."""
+    return np.sqrt(np.einsum("id,id->i", vectors, vectors, dtype=np.float64))
 
 
 def enough_users(n_users: int, d_in: int) -> bool:

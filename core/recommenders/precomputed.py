@@ -14,7 +14,7 @@ from core.data.dataset import Dataset, Histories
 from core.errors import TrainingError
 from core.progress import Progress, no_progress
 from core.recommenders.base import LinearRecommender, LinearScorer
-from core.recommenders.fold_in import FoldIn, discriminant, enough_users, regression, unit
+from core.recommenders.fold_in import FoldIn, discriminant, enough_users, lengths, regression, unit
 
 N_KNOWN = 20_000
 """Known users that a fold-in is fitted to, at most: enough for vectors of hundreds of numbers."""
@@ -90,19 +90,17 @@ class Precomputed(LinearRecommender):
         """
         if scoring == "cosine":
             V, users = unit(V), None if users is None else unit(users)
-        known = np.empty(0, np.int64) if users is None else np.flatnonzero(~np.isnan(users[:, 0]))
-        with_log = known[np.diff(dataset.indptr)[known] > 0]
         fixed = 1.0 if scoring == "cosine" else 0.0
-        if users is not None and enough_users(len(with_log), V.shape[1]):
+        if users is None:
+            return cls(PrecomputedConfig(scoring), V, b, discriminant(V, b, fixed or None))
+        known = ~np.isnan(users[:, 0])
+        with_log = np.flatnonzero(known & (np.diff(dataset.indptr) > 0))
+        if enough_users(len(with_log), V.shape[1]):
             some = with_log[np.linspace(0, len(with_log) - 1, min(len(with_log), N_KNOWN)).astype(np.int64)]
             fold = regression(V, dataset.histories(some), users[some], fixed)
             return cls(PrecomputedConfig(scoring, "ridge"), V, b, fold, users)
-        length = (
-            float(np.linalg.norm(users[known].astype(np.float64), axis=1).mean())
-            if users is not None and len(known)
-            else None
-        )
-        return cls(PrecomputedConfig(scoring, "discriminant"), V, b, discriminant(V, b, fixed or length), users)
+        fold = discriminant(V, b, fixed or float(np.nanmean(lengths(users))))
+        return cls(PrecomputedConfig(scoring), V, b, fold, users)
 
     def embed(self, histories: Histories) -> np.ndarray:
         """Give (len(histories), d_in) float32, folded in; an empty history gives 0."""
