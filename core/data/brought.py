@@ -10,7 +10,8 @@ import pandas as pd
 
 from core.data.assemble import DataConfig, assemble, first_ids, with_titles
 from core.data.dataset import Columns, Dataset, IdMap
-from core.data.layouts.generic import read_interactions, read_items, read_users
+from core.data.layouts.atomic import read_interactions, read_items
+from core.data.layouts.generic import read_users
 from core.data.layouts.raw import RawLog
 from core.errors import DataError
 
@@ -19,7 +20,7 @@ UnknownItems = Literal["error", "drop", "keep"]
 
 
 class Tables(NamedTuple):
-    """A person's tables, in the columns of the generic layout, CSV or Parquet."""
+    """A person's tables, in the columns of the generic layout or with the headers of RecBole."""
 
     items: Path
     interactions: Path | None = None
