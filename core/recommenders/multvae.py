@@ -42,10 +42,10 @@ class MultVAEConfig:
     decoder: Literal["hidden", "linear"] = "hidden"
     dropout: float = 0.5
     kl_weight: float = 0.2
-    epochs: int = 60
+    epochs: int = 40
     min_steps: int = 240
     batch_size: int = 500
-    learning_rate: float = 0.001
+    learning_rate: float = 0.003
 
     def __post_init__(self) -> None:
         for name in ("embedding_size", "hidden_size", "epochs", "min_steps", "batch_size"):
@@ -73,7 +73,7 @@ class MultVAEConfig:
         check(
             self.learning_rate > 0,
             f"recommender.learning_rate is {self.learning_rate}, expected more than 0.",
-            "Set recommender.learning_rate to about 0.001.",
+            "Set recommender.learning_rate to about 0.003.",
         )
 
 
