@@ -5,6 +5,11 @@
 
 import numpy as np
 
+from core.sae.model import SAE
+
+N_CHUNK = 4096
+"""Rows that are encoded at a time: bounds the memory."""
+
 
 def fvu(X: np.ndarray, X_hat: np.ndarray) -> float:
     """Give the fraction of variance unexplained, `sum (X - X_hat)**2 / sum (X - mean(X))**2`.
@@ -46,3 +51,28 @@ def density(acts: np.ndarray) -> np.ndarray:
 def alive(*acts: np.ndarray) -> np.ndarray:
     """Give (d_sae,) bool: the neurons that fire above 0 on some row of some of these real activations."""
     return np.logical_or.reduce([(a > 0).any(axis=0) for a in acts])
+
+
+def threshold_at(sae: SAE, X: np.ndarray, k: int) -> float:
+    """Give the threshold, one number for every neuron, above which the rows of `X` have `k` active neurons on average.
+
+    It lies half-way between the (n k)-th and the (n k + 1)-th largest value before the gate, so that rounding moves no
+    neuron across it; below the (n k)-th where the two are equal (what ties, stays), and at 0 where fewer are positive.
+
+    Args:
+        sae: Its gate does not matter.
+        X: (n, d_in).
+        k: Active neurons an embedding, at least 1.
+    """
+    n_kept = len(X) * k
+    largest = np.zeros(0, np.float32)
+    for start in range(0, len(X), N_CHUNK):
+        values = sae.pre_acts(X[start : start + N_CHUNK])
+        largest = np.concatenate([largest, values[values > 0]])
+        if len(largest) > n_kept + 1:
+            largest = np.partition(largest, -(n_kept + 1))[-(n_kept + 1) :]
+    if len(largest) <= n_kept:
+        return 0.0
+    below, least_kept = (float(v) for v in np.sort(np.partition(largest, 1)[:2]))
+    middle = np.float32((below + least_kept) / 2)
+    return float(middle if middle < least_kept else np.nextafter(np.float32(least_kept), np.float32(0)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -12,9 +12,9 @@ from torch.nn import functional
 from core.configs import check
 from core.errors import TrainingError
 from core.progress import Progress, no_progress
-from core.sae import losses
+from core.sae import losses, metrics
 from core.sae.model import SAE, SAEConfig
-from core.sae.variants import VARIANTS, Pass, TrainConfig, Variant
+from core.sae.variants import VARIANTS, Gate, Pass, TrainConfig, Variant
 from core.seeding import derive_seed, generator
 
 __all__ = ["Augment", "TrainConfig", "TrainHistory", "train"]
@@ -25,6 +25,8 @@ Augment = Callable[[np.random.Generator, np.ndarray, float], np.ndarray]
 
 N_LOGGED = 100
 """Steps of a training that are logged and reported."""
+N_MEASURED = 16_384
+"""Embeddings that are looked at when training is over: all, or so many at random."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,8 @@ class Weights:
         W_dec, encoder, b_enc, b_dec = (
             p.detach().numpy().copy() for p in (self.W_dec, self.encoder, self.b_enc, self.b_dec)
         )
-        return SAE(config, np.ascontiguousarray(encoder.T), b_enc, W_dec, b_dec, global_scale=global_scale)
+        threshold = np.zeros(len(b_enc) if config.gate == "threshold" else 0, np.float32)
+        return SAE(config, np.ascontiguousarray(encoder.T), b_enc, W_dec, b_dec, threshold, global_scale)
 
 
 def train(
@@ -132,29 +135,27 @@ class _Training:
         self.config, self.scorer, self.augment = config, scorer, augment
         self.variant: Variant = VARIANTS[config.variant]
         self.populations = populations
-        self.rng = generator(seed, "sae", "batches")
+        self.seed, self.rng = seed, generator(seed, "sae", "batches")
         d_in = populations[0].shape[1]
+        self.gate = Gate(config.k)
         gate_k = config.k if self.variant.gate == "topk" else 0
         self.model_config = SAEConfig(
             d_in, config.d_sae, self.variant.gate, gate_k, config.normalisation, config.centre_input
         )
         self.global_scale = float(np.sqrt(np.mean([np.square(p).mean() for p in populations]))) or 1.0
+        self.normaliser = _normaliser(self.model_config, self.global_scale)
         W_dec, b_dec = self._start(derive_seed(seed, "sae", "start"))
         self.weights = Weights(W_dec, b_dec, config.tied)
-        # An SAE of these settings that is asked for nothing but `normalise`.
-        self.normaliser = self.weights.freeze(self.model_config, self.global_scale)
         self.silent_steps = torch.zeros(config.d_sae, dtype=torch.int64)
         self.optimiser = torch.optim.Adam(self.weights.parameters(), lr=config.learning_rate, fused=True)
 
     def _start(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Give the first W_dec, rows of length 1, and b_dec, the mean of the normalised embeddings."""
         config, rng = self.config, np.random.default_rng(seed)
-        blank = np.zeros((config.d_sae, self.model_config.d_in), np.float32)
-        shell = SAE(self.model_config, blank.T, blank[:, 0], blank, blank[0], global_scale=self.global_scale)
-        x = np.concatenate([shell.normalise(p).x_n for p in self.populations])
+        x = np.concatenate([self.normaliser.normalise(p).x_n for p in self.populations])
         b_dec = x.mean(axis=0) if config.centre_input else np.zeros(x.shape[1], np.float32)
         if config.init == "random":
-            W_dec = rng.standard_normal(blank.shape)
+            W_dec = rng.standard_normal((config.d_sae, x.shape[1]))
         else:
             # Rows are drawn anew once all were used; a little noise keeps two neurons of one row apart.
             rounds = -(-config.d_sae // len(x))
@@ -186,17 +187,37 @@ class _Training:
                 progress("sae", step, config.n_steps, {"loss": loss, "l0": l0, "dead_share": dead_share})
         if config.only_direction:
             self._restore_length()
-        return self.weights.freeze(self.model_config, self.global_scale), _history(log)
+        return self._finished(), _history(log)
+
+    def _finished(self) -> SAE:
+        """Give the finished model.
+
+        A measured threshold is the one that gives the embeddings of the training k active neurons on average. Bussmann
+        et al. 2024 instead average, batch by batch, the least activation that stayed, which needs no second look at the
+        embeddings, but mixes in what the weights were before, and thinned histories where these are dropped.
+        """
+        sae = self.weights.freeze(self.model_config, self.global_scale)
+        if self.variant.threshold != "measured":
+            return sae
+        threshold = metrics.threshold_at(sae, np.concatenate([self._some(p) for p in self.populations]), self.config.k)
+        return replace(sae, threshold=np.full_like(sae.threshold, threshold))
+
+    def _some(self, X: np.ndarray) -> np.ndarray:
+        """Give all rows in their order, or `N_MEASURED` of them, always the same."""
+        if len(X) <= N_MEASURED:
+            return X
+        return X[np.sort(generator(self.seed, "sae", "measured").permutation(len(X))[:N_MEASURED])]
 
     @torch.no_grad()
     def _restore_length(self) -> None:
         """Scale activations and b_dec by one number, so that reconstructions have the length of what they rebuild.
 
         The cosine sees directions only, and lengths drift in training. With c = sum x·x_hat / sum x_hat·x_hat over the
-        viewers, x_hat becomes c x_hat: W_enc and b_enc times c (every gate keeps its choice), b_dec times c, and b_enc
-        made up for the other centre. A tied model stays as it is: its encoder is no longer its own.
+        viewers (`N_MEASURED` at most), x_hat becomes c x_hat: W_enc and b_enc times c (every gate keeps its choice),
+        b_dec times c, and b_enc made up for the other centre. A tied model stays as it is: its encoder is no longer its
+        own.
         """
-        weights, batch = self.weights, self._forward(self.populations[0])[0]
+        weights, batch = self.weights, self._forward(self._some(self.populations[0]))[0]
         c = (batch.x * batch.x_hat).sum() / batch.x_hat.square().sum().clamp_min(losses.TINY)
         if not bool(c > 0) or self.config.tied:
             return
@@ -274,7 +295,7 @@ class _Training:
         """Encode and decode a batch; give it on the normalised scale, with the way back."""
         x, scale, shift = (torch.from_numpy(part) for part in self.normaliser.normalise(X))
         pre_acts = self.weights.pre_acts(x, self.config.centre_input)
-        active = self.variant.activate(pre_acts, self.config)
+        active = self.variant.activate(pre_acts, self.gate)
         x_hat = active.decode(self.weights.W_dec) + self.weights.b_dec
         return Pass(x, pre_acts, active, x_hat, self._dead(), self.weights.W_dec), scale, shift
 
@@ -342,6 +363,13 @@ def _history(log: Sequence[tuple[int, float, float, float, dict[str, float]]]) -
     names = sorted({name for *_, terms in log for name in terms})
     terms = {name: np.array([row[4].get(name, 0.0) for row in log]) for name in names}
     return TrainHistory(step, loss, l0, dead_share, terms)
+
+
+def _normaliser(config: SAEConfig, global_scale: float) -> SAE:
+    """Give an SAE of one neuron that is asked for nothing but `normalise`."""
+    blank = np.zeros((1, config.d_in), np.float32)
+    config = SAEConfig(config.d_in, 1, "relu", normalisation=config.normalisation)
+    return SAE(config, blank.T, blank[:, 0], blank, blank[0], global_scale=global_scale)
 
 
 def _parameter(values: np.ndarray) -> Tensor:

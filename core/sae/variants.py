@@ -25,7 +25,7 @@ class TrainConfig:
     Attributes:
         variant: The recipe, a key of `VARIANTS`.
         d_sae: Number of neurons.
-        k: Active neurons an embedding (`topk` only).
+        k: Active neurons an embedding (`topk`), or an embedding on average (`batchtopk`).
         tied: The encoder is the decoder transposed.
         normalisation: What is done to an embedding before it is encoded (see `SAEConfig`).
         centre_input: b_dec is subtracted before encoding.
@@ -38,7 +38,7 @@ class TrainConfig:
         l1: Weight of the sum of activations (`relu` only).
         kl: Weight of the KL divergence of mean activations from `kl_rho` (`relu` only).
         kl_rho: The mean activation that `kl` pulls every neuron towards, in (0, 1).
-        auxk_coefficient: Weight of the loss that revives dead neurons (`topk` only).
+        auxk_coefficient: Weight of the loss that revives dead neurons (`topk` and `batchtopk`).
         k_aux: Dead neurons that may fire for an embedding in that loss.
         dead_after: Steps without firing after which a neuron counts as dead in training.
         restart_dead: Dead neurons start again as directions of badly rebuilt embeddings, every `dead_after` steps.
@@ -88,7 +88,7 @@ class TrainConfig:
             f"Set sae.variant to one of: {', '.join(VARIANTS)}.",
         )
         check(
-            self.variant != "topk" or 1 <= self.k <= self.d_sae,
+            not VARIANTS[self.variant].has_k or 1 <= self.k <= self.d_sae,
             f"k is {self.k} with d_sae {self.d_sae}: at most d_sae neurons can be active.",
             f"Set sae.k between 1 and {self.d_sae}.",
         )
@@ -125,6 +125,13 @@ class TrainConfig:
     def only_direction(self) -> bool:
         """No term of the loss sees the length of a reconstruction."""
         return not (self.mse or self.fvu or self.prediction)
+
+
+class Gate(NamedTuple):
+    """What a gate in training goes by."""
+
+    k: int
+    """Active neurons an embedding."""
 
 
 class Active(NamedTuple):
@@ -173,13 +180,18 @@ class Variant(NamedTuple):
     """What it is, in one sentence for people."""
     gate: GateKind
     """The gate of the finished model."""
-    activate: Callable[[Tensor, TrainConfig], Active]
+    activate: Callable[[Tensor, Gate], Active]
     """The gate in training: (n, d_sae) values before it to activations."""
     penalty: Callable[[Pass, TrainConfig], dict[str, Tensor]]
     """The loss terms of its own by name, weighted; empty terms are left out."""
+    has_k: bool = True
+    """`k` means something."""
+    threshold: Literal["none", "measured"] = "none"
+    """Where the thresholds of the finished model come from: it has none, or one number for all neurons is measured when
+    training is over."""
 
 
-def relu_active(pre_acts: Tensor, _: TrainConfig) -> Active:
+def relu_active(pre_acts: Tensor, _: Gate) -> Active:
     """Keep what is above 0."""
     return Active(functional.relu(pre_acts), None)
 
@@ -194,13 +206,20 @@ def relu_penalty(batch: Pass, config: TrainConfig) -> dict[str, Tensor]:
     return terms
 
 
-def topk_active(pre_acts: Tensor, config: TrainConfig) -> Active:
+def topk_active(pre_acts: Tensor, gate: Gate) -> Active:
     """Keep the k largest of what is above 0."""
-    values, where = pre_acts.topk(config.k, dim=1, sorted=False)
+    values, where = pre_acts.topk(gate.k, dim=1, sorted=False)
     return Active(functional.relu(values), where)
 
 
-def topk_penalty(batch: Pass, config: TrainConfig) -> dict[str, Tensor]:
+def batchtopk_active(pre_acts: Tensor, gate: Gate) -> Active:
+    """Keep the n k largest of what is above 0 in the n rows of the batch: some rows need more neurons than others."""
+    acts = functional.relu(pre_acts)
+    kept = acts.detach().flatten().topk(len(acts) * gate.k, sorted=False).indices
+    return Active(acts * torch.zeros_like(acts).view(-1).index_fill_(0, kept, 1).view_as(acts), None)
+
+
+def reviving_penalty(batch: Pass, config: TrainConfig) -> dict[str, Tensor]:
     """Give the term that revives dead neurons."""
     if not config.auxk_coefficient or not bool(batch.dead.any()):
         return {}
@@ -212,9 +231,14 @@ def topk_penalty(batch: Pass, config: TrainConfig) -> dict[str, Tensor]:
 
 VARIANTS: dict[str, Variant] = {
     "relu": Variant(
-        "ReLU with an L1 or KL penalty on the activations (Arviv et al. 2025).", "relu", relu_active, relu_penalty
+        "ReLU with an L1 or KL penalty on the activations (Arviv et al. 2025).",
+        "relu", relu_active, relu_penalty, has_k=False,
     ),
     "topk": Variant(
-        "The k strongest neurons of each embedding fire (Gao et al. 2024).", "topk", topk_active, topk_penalty
+        "The k strongest neurons of each embedding fire (Gao et al. 2024).", "topk", topk_active, reviving_penalty
     ),
-}
+    "batchtopk": Variant(
+        "k neurons an embedding fire on average, more where more is to be said (Bussmann et al. 2024).",
+        "threshold", batchtopk_active, reviving_penalty, threshold="measured",
+    ),
+}  # fmt: skip

@@ -3,110 +3,34 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional
 
 from core.configs import from_dict
 from core.errors import ConfigError, TrainingError
 from core.presets import PRESETS, preset
-from core.sae import losses, metrics
+from core.sae import metrics
 from core.sae.trainer import Weights, learning_rate, train
 from core.sae.variants import VARIANTS, TrainConfig
+from tests.core.sae.planted import planted, recovered
 
 SMALL = TrainConfig(
     d_sae=24, k=3, normalisation="none", mse=1.0, cosine=0.0, n_steps=60, batch_size=64, learning_rate=3e-3
 )
-RELU = dataclasses.replace(SMALL, variant="relu", kl=0.01)
-BY_VARIANT = {"topk": SMALL, "relu": RELU}
 
 
-def planted(n=4000, d_in=16, n_directions=20, n_active=3, seed=0):
-    """Sums of few known directions, each with a positive weight."""
-    rng = np.random.default_rng(seed)
-    directions = rng.standard_normal((n_directions, d_in))
-    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
-    weights = np.zeros((n, n_directions))
-    for row in weights:
-        row[rng.choice(n_directions, n_active, replace=False)] = rng.uniform(0.5, 1.5, n_active)
-    return (weights @ directions).astype(np.float32), directions
+X, DIRECTIONS = planted(n=4000, d_in=16, n_directions=20, n_active=3)
 
 
-def recovered(sae, directions):
-    rows = sae.W_dec / np.linalg.norm(sae.W_dec, axis=1, keepdims=True)
-    return (directions @ rows.T).max(axis=1).mean()
-
-
-X, DIRECTIONS = planted()
-
-
-@pytest.mark.parametrize(
-    "config",
-    [
-        dataclasses.replace(SMALL, d_sae=32, n_steps=1500, batch_size=256),
-        dataclasses.replace(SMALL, d_sae=32, n_steps=1500, batch_size=256, init="random"),
-        dataclasses.replace(RELU, d_sae=32, n_steps=1500, batch_size=256, kl=0.0, l1=0.02),
-    ],
-    ids=["topk", "topk from a random start", "relu with l1"],
-)
-def test_planted_directions_are_recovered(config):
+def test_more_planted_directions_than_dimensions_are_recovered_from_a_random_start():
+    config = dataclasses.replace(SMALL, d_sae=32, n_steps=600, batch_size=256, init="random", learning_rate=1e-2)
     sae, history = train(X, config, seed=0)
     assert recovered(sae, DIRECTIONS) >= 0.9
     assert history.loss[-1] < history.loss[0] / 3
-
-
-@pytest.mark.parametrize("name", VARIANTS)
-def test_every_variant_trains_alike_from_the_same_seed_and_otherwise_from_another(name):
-    (first, h1), (second, h2), (other, _) = (train(X, BY_VARIANT[name], seed=s) for s in (1, 1, 2))
-    for key, array in first.to_arrays().items():
-        assert np.array_equal(array, second.to_arrays()[key])
-    assert np.array_equal(h1.loss, h2.loss)
-    assert not np.array_equal(first.W_dec, other.W_dec)
-
-
-@pytest.mark.parametrize("normalisation", ["none", "global", "sample", "unit"])
-@pytest.mark.parametrize("name", VARIANTS)
-def test_training_and_inference_compute_the_same(name, normalisation):
-    config = dataclasses.replace(BY_VARIANT[name], normalisation=normalisation, n_steps=20)
-    sae, _ = train(X, config, seed=3)
-    weights = Weights(sae.W_dec, sae.b_dec, tied=False)
-    with torch.no_grad():
-        weights.encoder.copy_(torch.tensor(sae.W_enc.T.copy()))
-        weights.b_enc.copy_(torch.tensor(sae.b_enc))
-        x, scale, shift = (torch.from_numpy(a) for a in sae.normalise(X[:50]))
-        active = VARIANTS[name].activate(weights.pre_acts(x, config.centre_input), config)
-        x_hat = (active.decode(weights.W_dec) + weights.b_dec) * scale + shift
-    assert np.allclose(x_hat.numpy(), sae.reconstruct(X[:50]), atol=1e-5)
-    assert np.array_equal(active.fired(config.d_sae).numpy(), (sae.encode(X[:50]) > 0).any(axis=0))
-
-
-def test_gradients_of_the_sparse_decoder_equal_those_of_a_dense_one():
-    torch.manual_seed(0)
-    x, W_dec = torch.randn(12, 5), torch.randn(9, 5, requires_grad=True)
-    pre_acts = torch.randn(12, 9, requires_grad=True)
-    config = TrainConfig(d_sae=9, k=4)
-    sparse = VARIANTS["topk"].activate(pre_acts, config).decode(W_dec)
-    kept = pre_acts >= pre_acts.sort(dim=1, descending=True).values[:, 3:4]
-    dense = (functional.relu(pre_acts) * kept) @ W_dec
-    assert torch.allclose(sparse, dense, atol=1e-6)
-    for ours, naive in zip(
-        torch.autograd.grad(losses.mse(x, sparse), [W_dec, pre_acts]),
-        torch.autograd.grad(losses.mse(x, dense), [W_dec, pre_acts]),
-        strict=True,
-    ):
-        assert torch.allclose(ours, naive, atol=1e-6)
 
 
 def test_at_most_k_neurons_fire():
     sae, history = train(X, SMALL, seed=0)
     assert (sae.encode(X) > 0).sum(axis=1).max() <= 3
     assert history.l0.max() <= 3
-
-
-@pytest.mark.parametrize("name", VARIANTS)
-def test_tied_stays_tied_and_untied_parts(name):
-    tied, _ = train(X, dataclasses.replace(BY_VARIANT[name], tied=True), seed=0)
-    assert np.array_equal(tied.W_enc, tied.W_dec.T)
-    untied, _ = train(X, BY_VARIANT[name], seed=0)
-    assert not np.allclose(untied.W_enc, untied.W_dec.T, atol=1e-3)
 
 
 def test_decoder_rows_keep_length_one_unless_told_otherwise():
@@ -142,7 +66,7 @@ def test_history_dropout_trains_on_what_the_histories_become():
 
 
 def test_item_probes_are_learnt_beside_viewers():
-    items, _ = planted(n=500, n_directions=4, n_active=1, seed=9)
+    items, _ = planted(n=500, d_in=16, n_directions=4, n_active=1, seed=9)
     config = dataclasses.replace(SMALL, n_steps=300)
     without, _ = train(X, config, seed=0)
     beside, _ = train(X, config, seed=0, X_items=items)
@@ -151,7 +75,7 @@ def test_item_probes_are_learnt_beside_viewers():
 
 
 def test_the_weight_of_items_weighs_their_loss():
-    items, _ = planted(n=500, n_directions=4, n_active=1, seed=9)
+    items, _ = planted(n=500, d_in=16, n_directions=4, n_active=1, seed=9)
     config = dataclasses.replace(SMALL, n_steps=300)
     light, heavy = (
         train(X, dataclasses.replace(config, item_weight=weight), seed=0, X_items=items)[0] for weight in (0.0, 10.0)
@@ -234,14 +158,6 @@ def test_fewer_rows_than_neurons_give_a_model():
     sae, _ = train(X[:5], SMALL, seed=0)
     assert np.isfinite(sae.reconstruct(X)).all()
     assert len(np.unique(sae.W_dec, axis=0)) == SMALL.d_sae
-
-
-@pytest.mark.parametrize("rows", [np.ones((1, 16)), np.zeros((3, 16)), np.ones((40, 16))], ids=["one", "zero", "equal"])
-@pytest.mark.parametrize("name", VARIANTS)
-def test_rows_that_do_not_differ_give_a_finite_model(name, rows):
-    for normalisation in ("global", "sample", "unit"):
-        sae, _ = train(rows, dataclasses.replace(BY_VARIANT[name], normalisation=normalisation, n_steps=5), seed=0)
-        assert np.isfinite(sae.reconstruct(rows)).all()
 
 
 def test_no_rows_and_rows_that_are_not_finite_say_so():
