@@ -1,32 +1,23 @@
-"""A person's matrix of vectors, out of the file of any tool: NumPy, safetensors or Parquet. Nothing is ever unpickled.
-
-What a file says of itself (shape, kind of numbers) is checked against its size before anything is loaded.
-"""
+"""A person's vectors and their ids, out of the file of any tool: NumPy, safetensors, Parquet or text."""
 
 import csv
 import io
-import struct
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping, Sequence
-from math import prod
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
-from safetensors import SafetensorError, safe_open
 
 from core.errors import DataError, near, one_line
+from core.recommenders.array_file import arrays_of, choose, damaged, shape_text
 
 SUFFIXES = (".npy", ".npz", ".safetensors", ".parquet")
 LARGEST = 1e15
 """Largest value of a vector: products of larger ones have no place in float32."""
 LARGEST_WHOLE = 2**53
 """Whole numbers beyond this are not exact as float64: no ids."""
-TENSOR_KINDS = ("F16", "F32", "F64", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64")
-"""What NumPy can hold of a safetensors file."""
 PANDAS_INDEX = "__index_level_0__"
 """The column that pandas writes for an index without a name."""
 
@@ -38,13 +29,6 @@ class Matrix(NamedTuple):
     """(n, d) float32, every value finite."""
     ids: list[str] | None
     """n ids where the file has them."""
-
-
-class _Array(NamedTuple):
-    """One array of a file, not loaded yet."""
-
-    shape: tuple[int, ...]
-    load: Callable[[], np.ndarray]
 
 
 def read_matrix(path: Path, kind: str, *, array: str | None = None, ids: Path | None = None) -> Matrix:
@@ -63,8 +47,8 @@ def read_matrix(path: Path, kind: str, *, array: str | None = None, ids: Path | 
     if path.suffix == ".parquet":
         raw, own = _read_parquet(path, kind, array, with_ids=ids is None)
     else:
-        arrays = _arrays(path)
-        name = _choose(path, arrays, array, f"--{kind}-array", 2)
+        arrays = arrays_of(path)
+        name = choose(path, arrays, array, f"--{kind}-array", 2)
         raw, own = arrays[name].load(), None
         labels = next((n for n in ("ids", f"{kind}_ids", f"{name}_ids") if n in arrays and n != name), None)
         if labels is not None and ids is None:
@@ -90,12 +74,12 @@ def read_bias(path: Path, n: int, *, array: str | None = None) -> np.ndarray:
     _check_there(path)
     if path.suffix == ".parquet":
         raise DataError(f"{path.name} is Parquet, expected an array of biases.", "Save the biases as .npy.")
-    arrays = _arrays(path)
-    raw = arrays[_choose(path, arrays, array, "--bias-array", 1)].load()
+    arrays = arrays_of(path)
+    raw = arrays[choose(path, arrays, array, "--bias-array", 1)].load()
     raw = raw[:, 0] if raw.ndim == 2 and raw.shape[1] == 1 else raw
     if raw.shape != (n,):
         raise DataError(
-            f"{path.name} holds an array of shape {_shape(raw.shape)}, expected {n:,} biases.",
+            f"{path.name} holds an array of shape {shape_text(raw.shape)}, expected {n:,} biases.",
             "Give one bias for each row of the item vectors, in the same order.",
         )
     return _as_float32(path, raw[:, None], "item", None)[:, 0]
@@ -108,7 +92,7 @@ def read_ids(path: Path, kind: str) -> list[str]:
     """
     _check_there(path, suffixes=(".npy", ".txt", ".csv"))
     if path.suffix == ".npy":
-        return _id_texts(path.name, _arrays(path)[""].load())
+        return _id_texts(path.name, arrays_of(path)[""].load())
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -151,129 +135,6 @@ def _check_there(path: Path, suffixes: Sequence[str] = SUFFIXES) -> None:
         raise DataError(f"{path.name} is empty.", "Save it again.")
 
 
-def _arrays(path: Path) -> dict[str, _Array]:
-    """Give the arrays of a file by their names; the one of an .npy file is called ""."""
-    try:
-        if path.suffix == ".npy":
-            return {"": _npy(path)}
-        return _npz(path) if path.suffix == ".npz" else _safetensors(path)
-    except (SafetensorError, zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, struct.error) as error:
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: Path, error: Exception) -> DataError:
-    return DataError(
-        f"{path.name} is no whole {path.suffix} file: {one_line(str(error) or type(error).__name__, 120)}",
-        "Save it again, or copy it again if it was copied.",
-    )
-
-
-def _npy(path: Path) -> _Array:
-    with path.open("rb") as file:
-        shape, fortran, dtype = _npy_header(path.name, file, path.stat().st_size)
-        start = file.tell()
-
-    def load() -> np.ndarray:
-        if not prod(shape):
-            return np.empty(shape, dtype)
-        return np.memmap(path, dtype, mode="r", offset=start, shape=shape, order="F" if fortran else "C")
-
-    return _Array(shape, load)
-
-
-def _npz(path: Path) -> dict[str, _Array]:
-    def load(member: zipfile.ZipInfo) -> np.ndarray:
-        try:
-            with zipfile.ZipFile(path) as archive, archive.open(member) as file:
-                shape, fortran, dtype = _npy_header(member.filename, file, member.file_size)
-                data = file.read(prod(shape) * dtype.itemsize)
-                return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
-        except (zipfile.BadZipFile, ValueError, EOFError, zlib.error) as error:
-            raise _damaged(path, error) from None
-
-    arrays = {}
-    with zipfile.ZipFile(path) as archive:
-        for member in archive.infolist():
-            if member.flag_bits & 1:
-                raise zipfile.BadZipFile(f"{one_line(member.filename, 40)} is encrypted")
-            with archive.open(member) as file:
-                shape = _npy_header(member.filename, file, member.file_size)[0]
-            name = member.filename.removesuffix(".npy")
-            arrays[name] = _Array(shape, lambda member=member: load(member))  # type: ignore[misc]
-    return arrays
-
-
-def _npy_header(name: str, file: IO[bytes], size: int) -> tuple[tuple[int, ...], bool, np.dtype]:
-    """Read what an .npy says of its array: shape, whether by columns, dtype; the file stands at the data."""
-    name = one_line(name, 60)
-    version = np.lib.format.read_magic(file)
-    if version not in ((1, 0), (2, 0)):
-        raise ValueError(f"{name} has the format version {version}")
-    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, fortran, dtype = read(file)
-    if dtype.hasobject:
-        raise DataError(
-            f"{name} holds Python objects, which are a program to run and are not opened.",
-            "Save plain numbers: np.save(file, np.asarray(x, dtype=np.float32)); ids with dtype=str.",
-        )
-    left, needed = size - file.tell(), prod(shape) * dtype.itemsize
-    if any(n < 0 for n in shape) or needed > left:
-        raise DataError(
-            f"{name} says that it holds an array of shape {_shape(shape)}, {needed:,} bytes, and has {left:,}.",
-            "Save it again, or copy it again: it is damaged.",
-        )
-    return shape, fortran, dtype
-
-
-def _safetensors(path: Path) -> dict[str, _Array]:
-    def load(name: str) -> np.ndarray:
-        try:
-            with safe_open(path, framework="numpy") as file:
-                return np.asarray(file.get_tensor(name))
-        except (SafetensorError, ValueError, OSError) as error:
-            raise _damaged(path, error) from None
-
-    arrays = {}
-    with safe_open(path, framework="numpy") as file:
-        for name in file.keys():  # noqa: SIM118
-            part = file.get_slice(name)
-            kind = part.get_dtype()
-            if kind in TENSOR_KINDS:
-                arrays[name] = _Array(tuple(part.get_shape()), lambda name=name: load(name))  # type: ignore[misc]
-            elif len(part.get_shape()) == 2:
-                raise DataError(
-                    f"The tensor {one_line(name, 60)!r} of {path.name} is of kind {kind}, which NumPy has not.",
-                    "Save it as float32: tensor.float().",
-                )
-    return arrays
-
-
-def _choose(path: Path, arrays: Mapping[str, _Array], wanted: str | None, option: str, ndim: int) -> str:
-    """Give the name of the array that is meant."""
-    said = one_line(", ".join(f"{n} {_shape(a.shape)}".strip() for n, a in arrays.items()), 200)
-    if wanted is not None and path.suffix != ".npy":
-        if wanted not in arrays:
-            raise DataError(
-                f"{path.name} has no array {one_line(wanted, 60)!r}{near(wanted, arrays)}; it has {said or 'none'}.",
-                f"Name one of them with {option}.",
-            )
-        names = [wanted]
-    else:
-        names = [n for n, a in arrays.items() if len(a.shape) == ndim] or (list(arrays) if len(arrays) == 1 else [])
-    if len(names) != 1:
-        raise DataError(
-            f"{path.name} has {len(names)} arrays with {ndim} dimension{'s' * (ndim > 1)}: {said or 'nothing'}.",
-            f"Name the one that is meant with {option}." if names else "Save the array alone, as .npy.",
-        )
-    shape = arrays[names[0]].shape
-    if ndim == 2 and (len(shape) != 2 or not shape[1]):
-        raise DataError(
-            f"{path.name} holds an array of shape {_shape(shape)}, expected (rows, width): a vector a row.",
-            "Save a matrix with a row for each id, and at least one column.",
-        )
-    return names[0]
-
-
 def _read_parquet(path: Path, kind: str, wanted: str | None, *, with_ids: bool) -> tuple[np.ndarray, list[str] | None]:
     try:
         schema = pyarrow.parquet.read_schema(path)
@@ -309,8 +170,8 @@ def _read_parquet(path: Path, kind: str, wanted: str | None, *, with_ids: bool) 
             return _from_lists(path, table[names[0]], names[0], ids), ids
         columns = [table[n].cast(pa.float32(), safe=False).to_numpy() for n in names]
         return np.stack(columns, axis=1), ids
-    except (pa.ArrowException, OSError) as error:
-        raise _damaged(path, error) from None
+    except (pa.ArrowException, OSError, ValueError) as error:  # also text that is not UTF-8
+        raise damaged(path, error) from None
 
 
 def _is_list(kind: pa.DataType) -> bool:
@@ -359,7 +220,9 @@ def _id_texts(name: str, array: np.ndarray) -> list[str]:
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
-        raise DataError(f"{name} has the shape {_shape(array.shape)}, expected one id a row.", "Save a list of ids.")
+        raise DataError(
+            f"{name} has the shape {shape_text(array.shape)}, expected one id a row.", "Save a list of ids."
+        )
     if array.dtype.kind == "f":
         exact = (array == np.floor(array)) & (np.abs(array) <= LARGEST_WHOLE)
         if not exact.all():
@@ -407,7 +270,3 @@ def _row(row: int, ids: list[str] | None) -> str:
 
 def _short(name: str) -> str:
     return repr(one_line(name, 40))
-
-
-def _shape(shape: Sequence[int]) -> str:
-    return f"({', '.join(f'{n}' for n in shape)}{',' * (len(shape) == 1)})" if shape else "()"
