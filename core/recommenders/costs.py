@@ -102,6 +102,47 @@ def _elsa(config: Any, shape: Shape) -> _Work:
     return _Work(counts, 4.0 * 10 * n_items * d)
 
 
+def _als(config: Any, shape: Shape) -> _Work:
+    """Three conjugate gradients for every row of both sides, and the loss: rows x width² and the log x width."""
+    n_users, n_items, n = shape
+    d = config.embedding_size
+    rows = config.epochs * (n_users + n_items)
+    counts = {"square": rows * d * d, "row": rows, "interaction": config.epochs * n * d, "pair": config.epochs * n}
+    return _Work(counts, 8.0 * (n_users + n_items) * d + 40.0 * n)
+
+
+def _multvae(config: Any, shape: Shape) -> _Work:
+    """The last layer scores every item for every viewer; Adam moves two layers as wide as the catalogue."""
+    n_users, n_items, n = shape
+    epochs, steps = _schedule(config, n_users)
+    inner = config.hidden_size if config.decoder == "hidden" else config.embedding_size
+    weights = n_items * (config.hidden_size + inner)
+    counts = {"product": epochs * n_users * n_items * inner, "score": epochs * n_users * n_items,
+              "weight": steps * weights, "interaction": epochs * n * config.hidden_size}  # fmt: skip
+    return _Work(counts, 4.0 * (4 * weights + 4 * config.batch_size * n_items))
+
+
+def _sasrec(config: Any, shape: Shape) -> _Work:
+    """The layers work on every place of a window, also on empty ones; the loss scores all items at every item.
+
+    The windows are as many as histories of geometrically distributed lengths would have.
+    """
+    n_users, n_items, n = shape
+    d, inner, length, layers = config.embedding_size, config.inner_size, config.max_length, config.n_layers
+    n_windows = max(1, round(n_users / -np.expm1(-length * n_users / max(n, 1)))) if n_users else 1
+    epochs, steps = _schedule(config, n_windows)
+    places, candidates = epochs * n_windows * length * layers, n_items if config.loss == "ce" else 2
+    counts = {
+        "product": places * (4 * d * d + 2 * d * inner),
+        "attention": places * length * config.n_heads,
+        "score": epochs * n * candidates * d,
+        "item": epochs * n * candidates,
+        "weight": steps * n_items * d,
+    }
+    a_place = 4 * layers * (6 * d + 3 * inner + 3 * length * config.n_heads)
+    return _Work(counts, config.batch_size * (length * a_place + 6.0 * n / n_windows * candidates) + 20.0 * n_items * d)
+
+
 def _schedule(config: Any, n_examples: int) -> tuple[int, int]:
     """Give epochs and steps of a training that has a floor in steps."""
     steps_an_epoch = max(1, -(-n_examples // config.batch_size))
@@ -114,11 +155,17 @@ WORK: dict[str, Callable[[Any, Shape], _Work]] = {
     "ease": _ease,
     "mf": _mf,
     "elsa": _elsa,
+    "als": _als,
+    "multvae": _multvae,
+    "sasrec": _sasrec,
 }
 NANOSECONDS: dict[str, dict[str, float]] = {
     "popularity": {"once": 56_000, "interaction": 1.6},
     "ease": {"pair": 4.2, "square": 0.8, "cube": 0.055},
     "mf": {"cell": 19, "hessian": 0.014, "solution": 1.7},
     "elsa": {"product": 0.035, "weight": 16, "interaction": 0.92},
+    "als": {"square": 0.28, "row": 700, "interaction": 1, "pair": 130},
+    "multvae": {"product": 0.074, "score": 12, "weight": 2.2, "interaction": 0.4},
+    "sasrec": {"product": 0.2, "attention": 7.8, "score": 0.063, "item": 10.6, "weight": 7.7},
 }
 """Of one operation on the reference machine; fitted to short fits on the logs of four public datasets."""
