@@ -91,15 +91,15 @@ class Precomputed(LinearRecommender):
         if scoring == "cosine":
             V, users = unit(V), None if users is None else unit(users)
         fixed = 1.0 if scoring == "cosine" else 0.0
-        if users is None:
+        known = np.zeros(0, bool) if users is None else ~np.isnan(users[:, 0])
+        if users is None or not known.any():
             return cls(PrecomputedConfig(scoring), V, b, discriminant(V, b, fixed or None))
-        known = ~np.isnan(users[:, 0])
         with_log = np.flatnonzero(known & (np.diff(dataset.indptr) > 0))
         if enough_users(len(with_log), V.shape[1]):
             some = with_log[np.linspace(0, len(with_log) - 1, min(len(with_log), N_KNOWN)).astype(np.int64)]
             fold = regression(V, dataset.histories(some), users[some], fixed)
             return cls(PrecomputedConfig(scoring, "ridge"), V, b, fold, users)
-        fold = discriminant(V, b, fixed or float(np.nanmean(lengths(users))))
+        fold = discriminant(V, b, fixed or float(np.nanmean(lengths(users))) or None)
         return cls(PrecomputedConfig(scoring), V, b, fold, users)
 
     def embed(self, histories: Histories) -> np.ndarray:

@@ -172,7 +172,10 @@ def damaged(folder: Path) -> dict[str, tuple[Path, str]]:
         "pickled": (npy(folder / "o.npy", X.astype(object)), "holds Python objects"),
         "pickled npz": (folder / "o.npz", "holds Python objects"),
         "pickled ids": (folder / "oid.npz", "holds Python objects"),
-        "longer than it is": (lie(folder / "l.npy", (10**12, 3)), r"shape \(1000000000000, 3\), 12,000,000,000,000 bytes"),
+        "longer than it is": (
+            lie(folder / "l.npy", (10**12, 3)),
+            r"shape \(1000000000000, 3\), 12,000,000,000,000 bytes",
+        ),
         "of negative size": (lie(folder / "m.npy", (-4, 3)), "damaged|shape"),
         "cut": (folder / "cut.npy", r"48 bytes, and has 47"),
         "complex": (npy(folder / "c.npy", X * 1j), "holds complex64, expected numbers"),
@@ -193,14 +196,26 @@ def damaged(folder: Path) -> dict[str, tuple[Path, str]]:
         "no array": (folder / "none.npz", "0 arrays"),
         "bfloat16": (folder / "b.safetensors", "kind BF16, which NumPy has not"),
         "cut safetensors": (folder / "cut.safetensors", "no whole .safetensors file"),
-        "ragged": (parquet(folder / "r.parquet", item_id=IDS, v=ragged), r"1 vectors whose width is not 2, the first is 'c' with 1"),
+        "ragged": (
+            parquet(folder / "r.parquet", item_id=IDS, v=ragged),
+            r"1 vectors whose width is not 2, the first is 'c' with 1",
+        ),
         "lists of text": (parquet(folder / "t.parquet", item_id=IDS, v=[["x"]] * 4), "hold string"),
         "without ids": (parquet(folder / "n.parquet", v=X.tolist()), "no column item_id; its columns are v"),
-        "a missing id": (parquet(folder / "i.parquet", item_id=["a", None, "c", "d"], v=X.tolist()), "1 rows without an id"),
-        "without vectors": (parquet(folder / "e.parquet", item_id=IDS), "neither a column of lists nor columns of numbers"),
+        "a missing id": (
+            parquet(folder / "i.parquet", item_id=["a", None, "c", "d"], v=X.tolist()),
+            "1 rows without an id",
+        ),
+        "without vectors": (
+            parquet(folder / "e.parquet", item_id=IDS),
+            "neither a column of lists nor columns of numbers",
+        ),
         "a missing vector": (parquet(folder / "mv.parquet", item_id=IDS, v=[*X.tolist()[:3], None]), "'d' with 0"),
-        "a missing number": (parquet(folder / "mn.parquet", item_id=IDS, a=[1.0, None, 2.0, 3.0]), "1 of 4 rows, the first are 'b'"),
-    }  # fmt: skip
+        "a missing number": (
+            parquet(folder / "mn.parquet", item_id=IDS, a=[1.0, None, 2.0, 3.0]),
+            "1 of 4 rows, the first are 'b'",
+        ),
+    }
 
 
 @pytest.mark.parametrize("fault", sorted([
