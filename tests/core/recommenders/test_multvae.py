@@ -69,6 +69,14 @@ def test_the_forward_pass_is_that_of_the_paper_for_each_viewer_alone(linear: boo
 
 
 @pytest.mark.parametrize("linear", [False, True])
+def test_the_vector_of_an_item_is_where_its_score_rises_fastest(linear: bool) -> None:
+    model = MultVAE(MultVAEConfig(), random_weights(7, 5, 3, linear=linear))
+    steps = 1e-2 * np.eye(3, dtype=np.float32)
+    slopes = (model.score(steps) - model.score(-steps)) / 2e-2
+    np.testing.assert_allclose(model.embed_items(), slopes.T, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("linear", [False, True])
 def test_the_sparse_loss_and_its_gradient_equal_those_of_dense_distributions(linear: bool) -> None:
     arrays = random_weights(7, 5, 3, linear=linear, scale=0.5)._asdict()
     random = np.random.default_rng(1)
