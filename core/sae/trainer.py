@@ -13,8 +13,10 @@ from core.configs import check
 from core.errors import TrainingError
 from core.progress import Progress, no_progress
 from core.sae import losses, metrics
-from core.sae.model import SAE, SAEConfig
-from core.sae.variants import VARIANTS, Gate, Pass, TrainConfig, Variant
+from core.sae.config import TrainConfig
+from core.sae.model import SAE, NormalisationKind, SAEConfig
+from core.sae.variants import VARIANTS, Gate, Pass, Variant
+from core.sae.weights import Weights
 from core.seeding import derive_seed, generator
 
 __all__ = ["Augment", "TrainConfig", "TrainHistory", "train"]
@@ -46,45 +48,6 @@ class TrainHistory:
     l0: np.ndarray
     dead_share: np.ndarray
     terms: dict[str, np.ndarray]
-
-
-class Weights:
-    """The parameters in training. `W_enc` is a view of `W_dec` where the two are tied, so that tied stays tied."""
-
-    def __init__(self, W_dec: np.ndarray, b_dec: np.ndarray, tied: bool) -> None:
-        self.tied = tied
-        self.W_dec = _parameter(W_dec)
-        self.b_dec = _parameter(b_dec)
-        self.b_enc = _parameter(np.zeros(len(W_dec)))
-        self.encoder = self.W_dec if tied else _parameter(W_dec)
-        """(d_sae, d_in): the transposed encoder."""
-
-    def parameters(self) -> list[Tensor]:
-        """Give what is learnt."""
-        return [self.W_dec, self.b_dec, self.b_enc] + ([] if self.tied else [self.encoder])
-
-    def pre_acts(self, x: Tensor, centre_input: bool) -> Tensor:
-        """Give the (n, d_sae) values before the gate of normalised embeddings."""
-        return torch.addmm(self.b_enc, x - self.b_dec if centre_input else x, self.encoder.T)
-
-    def project_gradient(self) -> None:
-        """Take out of each decoder row's gradient the part along the row, which would only change its length."""
-        gradient, rows = self.W_dec.grad, self.W_dec.detach()
-        assert gradient is not None
-        gradient -= (gradient * rows).sum(dim=1, keepdim=True) * rows
-
-    @torch.no_grad()
-    def normalise_decoder(self) -> None:
-        """Give every decoder row length 1."""
-        self.W_dec /= self.W_dec.norm(dim=1, keepdim=True).clamp_min(losses.TINY)
-
-    def freeze(self, config: SAEConfig, global_scale: float) -> SAE:
-        """Give the finished model."""
-        W_dec, encoder, b_enc, b_dec = (
-            p.detach().numpy().copy() for p in (self.W_dec, self.encoder, self.b_enc, self.b_dec)
-        )
-        threshold = np.zeros(len(b_enc) if config.gate == "threshold" else 0, np.float32)
-        return SAE(config, np.ascontiguousarray(encoder.T), b_enc, W_dec, b_dec, threshold, global_scale)
 
 
 def train(
@@ -132,22 +95,37 @@ class _Training:
         scorer: losses.Scorer | None,
         augment: Augment | None,
     ) -> None:
-        self.config, self.scorer, self.augment = config, scorer, augment
-        self.variant: Variant = VARIANTS[config.variant]
-        self.populations = populations
+        self.populations, self.scorer, self.augment = populations, scorer, augment
         self.seed, self.rng = seed, generator(seed, "sae", "batches")
         d_in = populations[0].shape[1]
-        self.gate = Gate(config.k)
+        self.global_scale = float(np.sqrt(np.mean([np.square(p).mean() for p in populations]))) or 1.0
+        self.normaliser = _normaliser(d_in, config.normalisation, self.global_scale)
+        length = self._length()
+        self.config = config = config.decided(d_in, length)
+        self.bandwidth = config.bandwidth * length
+        self.variant: Variant = VARIANTS[config.variant]
         gate_k = config.k if self.variant.gate == "topk" else 0
         self.model_config = SAEConfig(
             d_in, config.d_sae, self.variant.gate, gate_k, config.normalisation, config.centre_input
         )
-        self.global_scale = float(np.sqrt(np.mean([np.square(p).mean() for p in populations]))) or 1.0
-        self.normaliser = _normaliser(self.model_config, self.global_scale)
         W_dec, b_dec = self._start(derive_seed(seed, "sae", "start"))
-        self.weights = Weights(W_dec, b_dec, config.tied)
+        self.weights = Weights(W_dec, b_dec, tied=config.tied, thresholds=self.variant.threshold == "learnt")
+        self._start_thresholds()
         self.silent_steps = torch.zeros(config.d_sae, dtype=torch.int64)
-        self.optimiser = torch.optim.Adam(self.weights.parameters(), lr=config.learning_rate, fused=True)
+        self.optimiser = torch.optim.Adam(self.weights.parameters().values(), lr=config.learning_rate, fused=True)
+
+    def _length(self) -> float:
+        """Give the root mean square length of the normalised embeddings."""
+        squares = [np.square(self.normaliser.normalise(p).x_n).sum(axis=1).mean() for p in self.populations]
+        return float(np.sqrt(np.mean(squares))) or 1.0
+
+    def _start_thresholds(self) -> None:
+        """Start all learnt thresholds at the number at which k neurons fire on average."""
+        log_threshold = self.weights.log_threshold
+        if log_threshold is not None:
+            start = self._threshold_at_k(self.weights.freeze(self.model_config, self.global_scale))
+            with torch.no_grad():
+                log_threshold.fill_(float(np.log(max(start, self.bandwidth / 2))))
 
     def _start(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
         """Give the first W_dec, rows of length 1, and b_dec, the mean of the normalised embeddings."""
@@ -199,8 +177,11 @@ class _Training:
         sae = self.weights.freeze(self.model_config, self.global_scale)
         if self.variant.threshold != "measured":
             return sae
-        threshold = metrics.threshold_at(sae, np.concatenate([self._some(p) for p in self.populations]), self.config.k)
-        return replace(sae, threshold=np.full_like(sae.threshold, threshold))
+        return replace(sae, threshold=np.full_like(sae.threshold, self._threshold_at_k(sae)))
+
+    def _threshold_at_k(self, sae: SAE) -> float:
+        """Give the threshold at which k neurons fire for the embeddings of the training on average."""
+        return metrics.threshold_at(sae, np.concatenate([self._some(p) for p in self.populations]), self.config.k)
 
     def _some(self, X: np.ndarray) -> np.ndarray:
         """Give all rows in their order, or `N_MEASURED` of them, always the same."""
@@ -213,19 +194,13 @@ class _Training:
         """Scale activations and b_dec by one number, so that reconstructions have the length of what they rebuild.
 
         The cosine sees directions only, and lengths drift in training. With c = sum x·x_hat / sum x_hat·x_hat over the
-        viewers (`N_MEASURED` at most), x_hat becomes c x_hat: W_enc and b_enc times c (every gate keeps its choice),
-        b_dec times c, and b_enc made up for the other centre. A tied model stays as it is: its encoder is no longer its
+        viewers (`N_MEASURED` at most), x_hat becomes c x_hat. A tied model stays as it is: its encoder is no longer its
         own.
         """
-        weights, batch = self.weights, self._forward(self._some(self.populations[0]))[0]
+        batch = self._forward(self._some(self.populations[0]))[0]
         c = (batch.x * batch.x_hat).sum() / batch.x_hat.square().sum().clamp_min(losses.TINY)
-        if not bool(c > 0) or self.config.tied:
-            return
-        weights.encoder *= c
-        weights.b_enc *= c
-        if self.config.centre_input:
-            weights.b_enc += (c - 1) * (weights.encoder @ weights.b_dec)
-        weights.b_dec *= c
+        if bool(c > 0) and not self.config.tied:
+            self.weights.scale_output(float(c), self.config.centre_input)
 
     def _embed(self, kind: int, rows: np.ndarray) -> np.ndarray:
         """Give the embeddings of a batch; where histories are dropped, the second half of its viewers lose a share.
@@ -254,7 +229,7 @@ class _Training:
             terms |= {name: terms.get(name, 0) + weight * value for name, value in own.items()}
             fired |= batch.active.fired(config.d_sae)
             n_active, n_rows = n_active + int((batch.active.values > 0).sum()), n_rows + len(X)
-        parameters = weights.parameters()
+        parameters = list(weights.parameters().values())
         # Only our own parameters get a gradient: whatever the scorer holds stays untouched.
         gradients = torch.autograd.grad(torch.stack(list(terms.values())).sum(), parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -273,7 +248,8 @@ class _Training:
     def _restart_dead(self) -> None:
         """Start dead neurons again as directions of the embeddings that are rebuilt worst, one embedding a neuron.
 
-        Their rows get the mean length of the living rows, their biases the mean bias, and Adam forgets them.
+        Their rows get the mean length of the living rows, their biases and thresholds the mean of the living, and Adam
+        forgets them.
         """
         dead, weights = self._dead(), self.weights
         if not bool(dead.any()) or bool(dead.all()):
@@ -285,8 +261,9 @@ class _Training:
         directions = functional.normalize(batch.x[worst[: len(where)]] - weights.b_dec, dim=1)
         for matrix in [weights.W_dec] if self.config.tied else [weights.W_dec, weights.encoder]:
             matrix[where] = directions * matrix[~dead].norm(dim=1).mean()
-        weights.b_enc[where] = weights.b_enc[~dead].mean()
-        for parameter in (weights.W_dec, weights.encoder, weights.b_enc):
+        for vector in [weights.b_enc] if weights.log_threshold is None else [weights.b_enc, weights.log_threshold]:
+            vector[where] = vector[~dead].mean()
+        for parameter in weights.of_neurons():
             for moment in ("exp_avg", "exp_avg_sq"):
                 self.optimiser.state[parameter][moment][where] = 0
         self.silent_steps[where] = 0
@@ -295,9 +272,10 @@ class _Training:
         """Encode and decode a batch; give it on the normalised scale, with the way back."""
         x, scale, shift = (torch.from_numpy(part) for part in self.normaliser.normalise(X))
         pre_acts = self.weights.pre_acts(x, self.config.centre_input)
-        active = self.variant.activate(pre_acts, self.gate)
+        gate = Gate(self.config.k, self.weights.threshold(), self.bandwidth)
+        active = self.variant.activate(pre_acts, gate)
         x_hat = active.decode(self.weights.W_dec) + self.weights.b_dec
-        return Pass(x, pre_acts, active, x_hat, self._dead(), self.weights.W_dec), scale, shift
+        return Pass(x, pre_acts, gate, active, x_hat, self._dead(), self.weights.W_dec), scale, shift
 
     def _terms(self, batch: Pass, scale: Tensor, shift: Tensor, *, with_prediction: bool) -> dict[str, Tensor]:
         """Give the weighted terms of the loss of one population by name."""
@@ -365,15 +343,11 @@ def _history(log: Sequence[tuple[int, float, float, float, dict[str, float]]]) -
     return TrainHistory(step, loss, l0, dead_share, terms)
 
 
-def _normaliser(config: SAEConfig, global_scale: float) -> SAE:
+def _normaliser(d_in: int, normalisation: NormalisationKind, global_scale: float) -> SAE:
     """Give an SAE of one neuron that is asked for nothing but `normalise`."""
-    blank = np.zeros((1, config.d_in), np.float32)
-    config = SAEConfig(config.d_in, 1, "relu", normalisation=config.normalisation)
+    blank = np.zeros((1, d_in), np.float32)
+    config = SAEConfig(d_in, 1, "relu", normalisation=normalisation)
     return SAE(config, blank.T, blank[:, 0], blank, blank[0], global_scale=global_scale)
-
-
-def _parameter(values: np.ndarray) -> Tensor:
-    return torch.tensor(np.asarray(values, np.float32)).requires_grad_()
 
 
 @contextmanager

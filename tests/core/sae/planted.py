@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from core.sae.config import TrainConfig
 from core.sae.model import SAE
-from core.sae.variants import TrainConfig
 
 
 def planted(n=1500, d_in=12, n_directions=12, n_active=2, seed=0):
@@ -31,4 +31,5 @@ BY_VARIANT = {
     "relu": TrainConfig(variant="relu", l1=0.02, **COMMON),
     "topk": TrainConfig(variant="topk", **COMMON),
     "batchtopk": TrainConfig(variant="batchtopk", **COMMON),
+    "jumprelu": TrainConfig(variant="jumprelu", **COMMON),
 }

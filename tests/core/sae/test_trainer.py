@@ -8,8 +8,10 @@ from core.configs import from_dict
 from core.errors import ConfigError, TrainingError
 from core.presets import PRESETS, preset
 from core.sae import metrics
-from core.sae.trainer import Weights, learning_rate, train
-from core.sae.variants import VARIANTS, TrainConfig
+from core.sae.config import TrainConfig
+from core.sae.trainer import learning_rate, train
+from core.sae.variants import VARIANTS
+from core.sae.weights import Weights
 from tests.core.sae.planted import planted, recovered
 
 SMALL = TrainConfig(

@@ -8,9 +8,12 @@ import torch
 from torch.nn import functional
 
 from core.sae import losses, metrics
+from core.sae.config import TrainConfig
+from core.sae.jumprelu import jump, step
 from core.sae.model import SAE, SAEConfig
-from core.sae.trainer import Weights, train
-from core.sae.variants import VARIANTS, Gate, TrainConfig
+from core.sae.trainer import train
+from core.sae.variants import VARIANTS, Gate, Pass
+from core.sae.weights import Weights
 from tests.core.sae.planted import BY_VARIANT, planted, recovered
 
 X, DIRECTIONS = planted()
@@ -23,8 +26,9 @@ def trained(request):
     return VARIANTS[request.param], config, *train(X, config, seed=0)
 
 
-def forward(sae, variant, gate, X):
+def forward(sae, variant, k, X):
     """Give the activations and reconstructions that training computes of weights."""
+    gate = Gate(k, torch.tensor(sae.threshold) if variant.threshold == "learnt" else None, 0.1)
     weights = Weights(sae.W_dec, sae.b_dec, tied=False)
     with torch.no_grad():
         weights.encoder.copy_(torch.tensor(sae.W_enc.T.copy()))
@@ -64,7 +68,7 @@ def test_as_many_neurons_fire_as_was_asked_for(trained):
 
 def test_the_finished_model_computes_what_training_computed(trained):
     variant, config, sae, _ = trained
-    active, x_hat = forward(sae, variant, Gate(config.k), X)
+    active, x_hat = forward(sae, variant, config.k, X)
     assert np.array_equal(active.fired(16).numpy(), (sae.encode(X) > 0).any(axis=0))
     assert np.allclose(x_hat, sae.reconstruct(X), atol=1e-5)
 
@@ -90,7 +94,7 @@ def test_every_variant_trains_alike_from_the_same_seed_and_otherwise_from_anothe
 def test_training_and_inference_compute_the_same_under_every_normalisation(name, normalisation):
     config = replace(BY_VARIANT[name], normalisation=normalisation, n_steps=20)
     sae, _ = train(X, config, seed=3)
-    active, x_hat = forward(sae, VARIANTS[name], Gate(config.k), X)
+    active, x_hat = forward(sae, VARIANTS[name], config.k, X)
     assert np.allclose(x_hat, sae.reconstruct(X), atol=1e-5)
     assert np.array_equal(active.fired(16).numpy(), (sae.encode(X) > 0).any(axis=0))
 
@@ -176,6 +180,71 @@ def test_what_ties_at_the_threshold_stays(monkeypatch):
     for n_chunk in (1, 2, 4096):
         monkeypatch.setattr(metrics, "N_CHUNK", n_chunk)
         assert (values > metrics.threshold_at(identity(values), values, 1)).sum() == 4
+
+
+def test_the_pseudo_gradients_of_a_threshold_are_those_of_the_paper():
+    # θ = 1, ε = 0.5: the window is from 0.75 to 1.25. 1.2 and 0.9 are in it, 1.25 at its edge is not, nor are 2 and 0.
+    z = torch.tensor([[1.2], [0.9], [1.25], [2.0], [0.0]], requires_grad=True)
+    outer = torch.tensor([[3.0], [5.0], [7.0], [11.0], [13.0]])
+    threshold = torch.tensor([1.0], requires_grad=True)
+    active = jump(z, threshold, 0.5)
+    assert active.flatten().tolist() == pytest.approx([1.2, 0, 1.25, 2, 0])
+    to_z, to_threshold = torch.autograd.grad((active * outer).sum(), [z, threshold])
+    assert to_z.flatten().tolist() == [3, 0, 7, 11, 0]
+    assert to_threshold.tolist() == [-(1.0 / 0.5) * (3 + 5)]
+    fires = step(z, threshold, 0.5)
+    assert fires.flatten().tolist() == [1, 0, 1, 1, 0]
+    to_z, to_threshold = torch.autograd.grad((fires * outer).sum(), [z, threshold], allow_unused=True)
+    assert to_z is None or not to_z.any()
+    assert to_threshold.tolist() == [-(1 / 0.5) * (3 + 5)]
+
+
+def test_each_neuron_has_its_own_pseudo_gradient_and_its_logarithm_the_chain_rule():
+    # Thresholds 1 and 2, ε = 1: 1.2 is near 1, 2.4 near 2; of the logarithm the gradient is θ times as large.
+    log_threshold = torch.log(torch.tensor([1.0, 2.0])).requires_grad_()
+    z = torch.tensor([[1.2, 2.4], [9.0, 9.0]])
+    (gradient,) = torch.autograd.grad(jump(z, log_threshold.exp(), 1.0).sum(), [log_threshold])
+    assert gradient.tolist() == pytest.approx([1 * -(1 / 1), 2 * -(2 / 1)])
+    (gradient,) = torch.autograd.grad(step(z, log_threshold.exp(), 1.0).sum(), [log_threshold])
+    assert gradient.tolist() == pytest.approx([1 * -1, 2 * -1])
+
+
+def penalty(config, pre_acts, k):
+    x = torch.zeros(len(pre_acts), 2)
+    gate = Gate(k, torch.ones(pre_acts.shape[1]), 0.1)
+    active = VARIANTS["jumprelu"].activate(pre_acts, gate)
+    dead = torch.zeros(pre_acts.shape[1], dtype=torch.bool)
+    return VARIANTS["jumprelu"].penalty(
+        Pass(x, pre_acts, gate, active, x, dead, torch.zeros(pre_acts.shape[1], 2)), config
+    )
+
+
+def test_the_penalty_on_active_neurons_is_about_their_mean_number():
+    pre_acts = torch.tensor([[2.0, 2.0, 2.0], [2.0, 0.0, 0.5]])  # 3 and 1 fire: 2 on average
+    config = replace(BY_VARIANT["jumprelu"], sparsity=0.5)
+    assert penalty(config, pre_acts, 4)["l0"].item() == pytest.approx(0.5 * (2 / 4 - 1) ** 2)
+    assert penalty(config, pre_acts, 2)["l0"].item() == 0
+    assert penalty(replace(config, sparsity_form="plain"), pre_acts, 4)["l0"].item() == pytest.approx(0.5 * 2)
+    assert penalty(replace(config, sparsity=0.0), pre_acts, 4) == {}
+
+
+def test_a_higher_price_of_active_neurons_leaves_fewer():
+    config = replace(BY_VARIANT["jumprelu"], sparsity_form="plain", n_steps=200)
+    few, many = (metrics.l0(train(X, replace(config, sparsity=price), seed=0)[0].encode(X)) for price in (0.03, 0.003))
+    assert few < many - 0.5
+
+
+def test_learnt_thresholds_are_above_zero_and_differ():
+    sae, _ = train(X, replace(BY_VARIANT["jumprelu"], n_steps=60), seed=0)
+    assert (sae.threshold > 0).all() and len(np.unique(sae.threshold)) > 1
+
+
+def test_what_a_penalty_costs_does_not_depend_on_the_scale_of_the_embeddings():
+    config = replace(BY_VARIANT["jumprelu"], n_steps=60, learning_rate=1e-9)
+    (_, small), (_, large) = (train(scale * X, config, seed=0) for scale in (1, 100))
+    for history, scale in ((small, 1), (large, 100)):
+        assert history.l0 == pytest.approx(small.l0)
+        assert history.terms["l0"] / scale**2 == pytest.approx(small.terms["l0"], rel=1e-3)
 
 
 def test_a_variant_that_is_not_there_names_the_nearest():

@@ -1,0 +1,146 @@
+"""How an SAE is trained: every setting, and how those that are left open are decided."""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from core.configs import check
+from core.errors import near
+from core.sae.model import NormalisationKind
+from core.sae.variants import VARIANTS
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How an SAE is trained.
+
+    Attributes:
+        variant: The recipe, a key of `VARIANTS`.
+        d_sae: Number of neurons.
+        k: Active neurons an embedding (`topk`), or an embedding on average (`batchtopk`, `jumprelu`).
+        tied: The encoder is the decoder transposed.
+        normalisation: What is done to an embedding before it is encoded (see `SAEConfig`).
+        centre_input: b_dec is subtracted before encoding.
+        decoder_norm: Decoder rows have length 1 throughout.
+        mse: Weight of the mean squared error of the normalised embedding.
+        fvu: Weight of the fraction of variance unexplained of the normalised embedding.
+        cosine: Weight of 1 - cosine.
+        prediction: Weight of the squared difference of the scores, through the frozen recommender.
+        n_prediction_rows: Viewers a step that the prediction term looks at.
+        l1: Weight of the sum of activations (`relu` only).
+        kl: Weight of the KL divergence of mean activations from `kl_rho` (`relu` only).
+        kl_rho: The mean activation that `kl` pulls every neuron towards, in (0, 1).
+        sparsity: Weight of the penalty on the number of active neurons (`jumprelu` only); None: see `decided`.
+        sparsity_form: That penalty is `target`: (L0 / k - 1)^2 of the mean L0 of a batch, so that `k` neurons fire on
+            average; or `plain`: L0, and `k` is only where the thresholds start.
+        bandwidth: Width of the window around a threshold from which its gradient is estimated (`jumprelu` only), in
+            root mean square lengths of the normalised embeddings.
+        auxk_coefficient: Weight of the loss that revives dead neurons (`topk` and `batchtopk`).
+        k_aux: Dead neurons that may fire for an embedding in that loss.
+        dead_after: Steps without firing after which a neuron counts as dead in training.
+        restart_dead: Dead neurons start again as directions of badly rebuilt embeddings, every `dead_after` steps.
+        item_weight: Weight of the item probes beside the viewers, where items are trained on.
+        init: Neurons start as directions of training embeddings (`data`) or random ones (`random`).
+        history_dropout: Largest share of a viewer's history that is dropped when it is trained on, in [0, 1);
+            each step draws its share between 0 and this, for half of its viewers. 0 leaves all histories whole.
+        n_steps: Steps of gradient descent.
+        batch_size: Embeddings a step; the same number of item probes joins where items are trained on.
+        learning_rate: Of Adam, at its highest.
+        warmup_share: Share of the steps, at the start, over which the learning rate rises.
+        decay_share: Share of the steps, at the end, over which the learning rate falls to 0.
+    """
+
+    variant: str = "topk"
+    d_sae: int = 1024
+    k: int = 64
+    tied: bool = False
+    normalisation: NormalisationKind = "unit"
+    centre_input: bool = True
+    decoder_norm: bool = True
+    mse: float = 0.0
+    fvu: float = 0.0
+    cosine: float = 1.0
+    prediction: float = 0.0
+    n_prediction_rows: int = 64
+    l1: float = 0.0
+    kl: float = 0.0
+    kl_rho: float = 0.05
+    sparsity: float | None = None
+    sparsity_form: Literal["target", "plain"] = "target"
+    bandwidth: float = 0.05
+    auxk_coefficient: float = 1 / 32
+    k_aux: int = 64
+    dead_after: int = 50
+    restart_dead: bool = True
+    item_weight: float = 1.0
+    init: Literal["data", "random"] = "data"
+    history_dropout: float = 0.0
+    n_steps: int = 1500
+    batch_size: int = 1024
+    learning_rate: float = 1e-3
+    warmup_share: float = 0.0
+    decay_share: float = 0.2
+
+    def __post_init__(self) -> None:
+        check(
+            self.variant in VARIANTS,
+            f"There is no SAE variant {self.variant!r}{near(self.variant, VARIANTS)}.",
+            f"Set sae.variant to one of: {', '.join(VARIANTS)}.",
+        )
+        check(
+            not VARIANTS[self.variant].has_k or 1 <= self.k <= self.d_sae,
+            f"k is {self.k} with d_sae {self.d_sae}: at most d_sae neurons can be active.",
+            f"Set sae.k between 1 and {self.d_sae}.",
+        )
+        for name in ("d_sae", "k_aux", "dead_after", "n_steps", "batch_size", "n_prediction_rows"):
+            value = getattr(self, name)
+            check(value >= 1, f"{name} is {value}, expected at least 1.", f"Set sae.{name} to 1 or more.")
+        weights = ("mse", "fvu", "cosine", "prediction")
+        for name in (*weights, "l1", "kl", "sparsity", "auxk_coefficient", "item_weight"):
+            value = getattr(self, name)
+            check(
+                value is None or value >= 0, f"{name} is {value}, expected 0 or more.", f"Set sae.{name} to 0 or more."
+            )
+        check(
+            any(getattr(self, name) > 0 for name in weights),
+            "Every weight of the reconstruction is 0, so there is nothing to learn.",
+            f"Set one of {', '.join('sae.' + name for name in weights)} above 0.",
+        )
+        check(0 < self.kl_rho < 1, f"kl_rho is {self.kl_rho}, expected between 0 and 1.", "Set sae.kl_rho to 0.05.")
+        for name, usual in (("learning_rate", 0.001), ("bandwidth", 0.05)):
+            value = getattr(self, name)
+            check(value > 0, f"{name} is {value}, expected above 0.", f"Set sae.{name} to {usual}.")
+        check(
+            0 <= self.history_dropout < 1,
+            f"history_dropout is {self.history_dropout}, expected from 0 to below 1.",
+            "Set sae.history_dropout to a share, for example 0.5.",
+        )
+        check(
+            min(self.warmup_share, self.decay_share) >= 0 and self.warmup_share + self.decay_share <= 1,
+            f"warmup_share and decay_share are {self.warmup_share} and {self.decay_share}: together at most 1.",
+            "Set sae.warmup_share and sae.decay_share to shares of the training, for example 0 and 0.2.",
+        )
+
+    def decided(self, d_in: int, length: float) -> "TrainConfig":
+        """Give these settings with what they leave open decided.
+
+        `whole` is the loss of rebuilding every embedding as their mean, about `mse * length^2 / d_in + fvu + cosine`:
+        the penalties are measured against it, so that they mean the same whatever the scale of the embeddings is.
+
+        - `sparsity`: `whole` in its `target` form; `whole / (10 k)` in the `plain` one, where k active neurons cost a
+          tenth of it.
+
+        Args:
+            d_in: Width of an embedding.
+            length: Root mean square length of the normalised embeddings.
+        """
+        whole = (self.mse * length**2 / d_in + self.fvu + self.cosine) or 1.0
+        target = self.sparsity_form == "target"
+        return replace(
+            self,
+            sparsity=(whole if target else whole / (10 * self.k)) if self.sparsity is None else self.sparsity,
+        )
+
+    @property
+    def only_direction(self) -> bool:
+        """No term of the loss sees the length of a reconstruction."""
+        return not (self.mse or self.fvu or self.prediction)

@@ -1,0 +1,91 @@
+"""The parameters of an SAE while it is trained."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.sae.losses import TINY
+from core.sae.model import SAE, SAEConfig
+
+
+class Weights:
+    """The parameters in training. The encoder is `W_dec` itself where the two are tied, so that tied stays tied.
+
+    Args:
+        W_dec: (d_sae, d_in) to start from.
+        b_dec: (d_in,) to start from.
+        tied: The encoder is the decoder transposed.
+        thresholds: Each neuron learns a threshold.
+    """
+
+    def __init__(self, W_dec: np.ndarray, b_dec: np.ndarray, *, tied: bool, thresholds: bool = False) -> None:
+        self.tied = tied
+        self.W_dec = _parameter(W_dec)
+        self.b_dec = _parameter(b_dec)
+        self.b_enc = _parameter(np.zeros(len(W_dec)))
+        self.encoder = self.W_dec if tied else _parameter(W_dec)
+        """(d_sae, d_in): the transposed encoder."""
+        self.log_threshold = _parameter(np.zeros(len(W_dec))) if thresholds else None
+        """(d_sae,) natural logarithms of the thresholds, which therefore stay above 0."""
+
+    def parameters(self) -> dict[str, Tensor]:
+        """Give what is learnt by name."""
+        learnt = {"W_dec": self.W_dec, "b_dec": self.b_dec, "b_enc": self.b_enc}
+        if not self.tied:
+            learnt["encoder"] = self.encoder
+        if self.log_threshold is not None:
+            learnt["log_threshold"] = self.log_threshold
+        return learnt
+
+    def of_neurons(self) -> list[Tensor]:
+        """Give the parameters that have a row for each neuron."""
+        return [p for name, p in self.parameters().items() if name != "b_dec"]
+
+    def threshold(self) -> Tensor | None:
+        """Give the (d_sae,) learnt thresholds."""
+        return None if self.log_threshold is None else self.log_threshold.exp()
+
+    def pre_acts(self, x: Tensor, centre_input: bool) -> Tensor:
+        """Give the (n, d_sae) values before the gate of normalised embeddings."""
+        return torch.addmm(self.b_enc, x - self.b_dec if centre_input else x, self.encoder.T)
+
+    def project_gradient(self) -> None:
+        """Take out of each decoder row's gradient the part along the row, which would only change its length."""
+        gradient, rows = self.W_dec.grad, self.W_dec.detach()
+        assert gradient is not None
+        gradient -= (gradient * rows).sum(dim=1, keepdim=True) * rows
+
+    @torch.no_grad()
+    def normalise_decoder(self) -> None:
+        """Give every decoder row length 1."""
+        self.W_dec /= self.W_dec.norm(dim=1, keepdim=True).clamp_min(TINY)
+
+    @torch.no_grad()
+    def scale_output(self, c: float, centre_input: bool) -> None:
+        """Make reconstructions c times as long, and keep who fires: c > 0, untied.
+
+        W_enc, b_enc and thresholds times c, b_dec times c, and b_enc made up for the other centre.
+        """
+        self.encoder *= c
+        self.b_enc *= c
+        if centre_input:
+            self.b_enc += (c - 1) * (self.encoder @ self.b_dec)
+        self.b_dec *= c
+        if self.log_threshold is not None:
+            self.log_threshold += float(np.log(c))
+
+    def freeze(self, config: SAEConfig, global_scale: float) -> SAE:
+        """Give the finished model; its thresholds are the learnt ones, or 0."""
+        W_dec, encoder, b_enc, b_dec = (
+            p.detach().numpy().copy() for p in (self.W_dec, self.encoder, self.b_enc, self.b_dec)
+        )
+        learnt = self.threshold()
+        if learnt is not None:
+            threshold = learnt.detach().numpy()
+        else:
+            threshold = np.zeros(len(b_enc) if config.gate == "threshold" else 0, np.float32)
+        return SAE(config, np.ascontiguousarray(encoder.T), b_enc, W_dec, b_dec, threshold, global_scale)
+
+
+def _parameter(values: np.ndarray) -> Tensor:
+    return torch.tensor(np.asarray(values, np.float32)).requires_grad_()
