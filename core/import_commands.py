@@ -1,13 +1,17 @@
 """`python -m core import ...`: open a model that was trained elsewhere."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import typer
 
 from core.data.brought import Tables
+from core.errors import one_line
 from core.imports import EmbeddingsRequest, bring_embeddings
-from core.pipeline import adopt
+from core.pipeline import Brought, adopt, plan_adoption
+from core.progress import Progress
 from core.terminal import (
     DEFAULT_WORKSPACE,
     JsonOption,
@@ -79,12 +83,27 @@ def import_embeddings(
         scoring=scoring,
         unknown_items=unknown_items,
     )
+    _adopt(partial(bring_embeddings, request), _Choices(preset, workspace, seed, read_settings(set_), json_))
+
+
+class _Choices(NamedTuple):
+    """What every import asks beside the model."""
+
+    preset: str | None
+    workspace: Path
+    seed: int
+    settings: dict[str, str]
+    json: Path | None
+
+
+def _adopt(bring: Callable[[Progress], Brought], chosen: _Choices) -> None:
+    plan_adoption(chosen.preset, chosen.seed, chosen.settings)  # before any file is read
     with bars() as progress:
         run = adopt(
-            bring_embeddings(request, progress), Workspace(workspace),
-            preset_name=preset, seed=seed, settings=read_settings(set_), progress=progress,
+            bring(progress), Workspace(chosen.workspace),
+            preset_name=chosen.preset, seed=chosen.seed, settings=chosen.settings, progress=progress,
         )  # fmt: skip
-    write_json(run.report, json_)
+    write_json(run.report, chosen.json)
     for note in run.full.notes:
-        typer.echo(f"  {note}")
+        typer.echo(f"  {one_line(note)}")
     say_built(run)

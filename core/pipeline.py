@@ -24,7 +24,7 @@ from core.errors import ConfigError, near
 from core.neurons.table import NeuronTable
 from core.presets import Preset, preset
 from core.progress import Progress, no_progress
-from core.recommenders.base import Recommender, embed_users, recommender_class, resolve
+from core.recommenders.base import BROUGHT, RECOMMENDERS, Recommender, embed_users, recommender_class, resolve
 from core.report import EvaluationConfig, neuron_metrics, peak_memory_mb, recommender_metrics, sae_metrics
 from core.runs import EVALUATION, SOURCE, Run
 from core.seeding import derive_seed
@@ -95,6 +95,11 @@ def plan(request: BuildRequest) -> Plan:
     """
     recipe = None if request.preset is None else preset(request.preset)
     parts = _sections(request.settings)
+    if request.recommender in BROUGHT:
+        raise ConfigError(
+            f"{request.recommender!r} is trained elsewhere and cannot be built.",
+            f"Bring it with python -m core import, or use one of: {', '.join(RECOMMENDERS)}.",
+        )
     suggested = recipe.recommender_settings if recipe and request.recommender == recipe.recommender else {}
     model = recommender_class(request.recommender)
     return Plan(
@@ -105,6 +110,31 @@ def plan(request: BuildRequest) -> Plan:
         recipe,
         _train_config(recipe, parts["sae"]),
         request.seed,
+    )
+
+
+def plan_adoption(preset_name: str | None, seed: int, settings: Mapping[str, str]) -> Plan:
+    """Read and check every setting of `adopt`, which takes those of the recommender from the model.
+
+    Raises:
+        ConfigError: As for `plan`, or a setting of the data or of the recommender.
+    """
+    parts = _sections(settings)
+    for section in ("data", "recommender"):
+        if parts[section]:
+            raise ConfigError(
+                f"{section}.{next(iter(parts[section]))} cannot be set for a model that was trained elsewhere.",
+                "Set only split, evaluation and sae, or train a recommender here with python -m core build.",
+            )
+    recipe = None if preset_name is None else preset(preset_name)
+    return Plan(
+        DataConfig(),
+        from_dict(SplitConfig, parts["split"], "split."),
+        None,
+        from_dict(EvaluationConfig, parts["evaluation"], "evaluation."),
+        recipe,
+        _train_config(recipe, parts["sae"]),
+        seed,
     )
 
 
@@ -147,17 +177,7 @@ def adopt(
     Raises:
         UserError: Something that a person can mend; what was finished before stays.
     """
-    parts = _sections(settings or {})
-    for section in ("data", "recommender"):
-        if parts[section]:
-            raise ConfigError(
-                f"{section}.{next(iter(parts[section]))} cannot be set for a model that was trained elsewhere.",
-                "Set only split, evaluation and sae, or train a recommender here with python -m core build.",
-            )
-    recipe = None if preset_name is None else preset(preset_name)
-    cut = from_dict(SplitConfig, parts["split"], "split.")
-    measured = from_dict(EvaluationConfig, parts["evaluation"], "evaluation.")
-    todo = Plan(DataConfig(), cut, brought.model.config, measured, recipe, _train_config(recipe, parts["sae"]), seed)
+    todo = plan_adoption(preset_name, seed, settings or {})._replace(recommender=brought.model.config)
     run = _save_dataset(brought.dataset, {"import": brought.source["kind"]}, workspace)
     run = _build_split(todo, run)
     if brought.dataset.n_interactions:

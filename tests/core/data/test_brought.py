@@ -94,7 +94,7 @@ def test_vectors_that_the_item_table_lacks_are_refused_dropped_or_kept(option: s
 def test_interactions_with_items_that_nothing_knows_are_refused_or_left_out(tmp_path: Path) -> None:
     tables = write(tmp_path, log=LOG + "u,z,7\nv,z,7\nu,y,9\n")
     with pytest.raises(
-        DataError, match="3 interactions of log.csv are with 2 items that the item table lacks: 'z', 'y'"
+        DataError, match=r"3 interactions of log.csv are with 2 items that the item table lacks: 'z', 'y'"
     ):
         joined(tables)
     assert joined(tables, unknown_items="drop").dataset.n_interactions == 4
@@ -136,7 +136,7 @@ def test_what_cannot_be_told_is_refused(items: Ids | None, users: Ids | None, sa
 
 def test_a_log_of_another_catalogue_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        DataError, match="No interaction of log.csv is with an item that has a vector: its items are 'q'"
+        DataError, match=r"No interaction of log.csv is with an item that has a vector: its items are 'q'"
     ):
         joined(write(tmp_path, log="user_id,item_id\nu,q\nv,q\n"))
 
