@@ -1,6 +1,7 @@
 """How an SAE is trained: every setting, and how those that are left open are decided."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal
 
 from core.configs import check
@@ -17,6 +18,9 @@ class TrainConfig:
         variant: The recipe, a key of `VARIANTS`.
         d_sae: Number of neurons.
         k: Active neurons an embedding (`topk`), or an embedding on average (`batchtopk`, `jumprelu`).
+        levels: Nests the neurons (Matryoshka): rising shares of them that end with 1, for example .25,.5,.75,1. The
+            terms `mse`, `fvu` and `cosine` are then their means over the reconstructions by these first shares of the
+            neurons alone. Empty: neurons are not nested.
         tied: The encoder is the decoder transposed.
         normalisation: What is done to an embedding before it is encoded (see `SAEConfig`).
         centre_input: b_dec is subtracted before encoding.
@@ -52,6 +56,7 @@ class TrainConfig:
     variant: str = "topk"
     d_sae: int = 1024
     k: int = 64
+    levels: tuple[float, ...] = ()
     tied: bool = False
     normalisation: NormalisationKind = "unit"
     centre_input: bool = True
@@ -94,6 +99,11 @@ class TrainConfig:
         for name in ("d_sae", "k_aux", "dead_after", "n_steps", "batch_size", "n_prediction_rows"):
             value = getattr(self, name)
             check(value >= 1, f"{name} is {value}, expected at least 1.", f"Set sae.{name} to 1 or more.")
+        check(
+            not self.levels or (self.levels[-1] == 1 and all(a < b for a, b in pairwise((0.0, *self.levels)))),
+            f"levels are {', '.join(f'{share:g}' for share in self.levels)}: expected rising shares that end with 1.",
+            "Set sae.levels to 0.25,0.5,0.75,1, for example.",
+        )
         weights = ("mse", "fvu", "cosine", "prediction")
         for name in (*weights, "l1", "kl", "sparsity", "auxk_coefficient", "item_weight"):
             value = getattr(self, name)

@@ -8,6 +8,7 @@ x_hat    = (acts @ W_dec + b_dec) * scale + shift
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -34,6 +35,8 @@ class SAEConfig:
             `sample`: each embedding less its mean over its own dimensions, divided by its own deviation;
             `unit`: divided by its own length.
         centre_input: b_dec is subtracted before encoding (the papers' choice), or not.
+        levels: Where neurons are nested (Matryoshka): how many belong to each prefix of them, the last one d_sae. The
+            first prefix rebuilds an embedding roughly by itself, each longer one better. Empty: they are not nested.
     """
 
     d_in: int
@@ -42,6 +45,7 @@ class SAEConfig:
     k: int = 0
     normalisation: NormalisationKind = "none"
     centre_input: bool = True
+    levels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         check(self.d_in >= 1, f"d_in is {self.d_in}, expected at least 1.", "Give the width of the embeddings.")
@@ -56,6 +60,12 @@ class SAEConfig:
             self.normalisation != "sample" or self.d_in > 1,
             "Embeddings of one dimension have no deviation over their own dimensions.",
             "Set sae.normalisation to unit, global or none.",
+        )
+        borders = (0, *self.levels)
+        check(
+            not self.levels or (borders[-1] == self.d_sae and all(a < b for a, b in pairwise(borders))),
+            f"The levels of {self.d_sae} neurons end at {', '.join(map(str, self.levels))}.",
+            "Set sae.levels to rising shares that end with 1 and have a neuron each, for example 0.25,0.5,1.",
         )
 
 
@@ -99,6 +109,11 @@ class SAE:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, expected {shape}")
         if self.config.gate == "threshold" and self.threshold.shape != (d_sae,):
             raise ValueError(f"threshold has shape {self.threshold.shape}, expected {(d_sae,)}")
+
+    @property
+    def level_of(self) -> np.ndarray:
+        """Give (d_sae,) int: the level of each neuron, 0 the broadest; all 0 where neurons are not nested."""
+        return np.searchsorted(self.config.levels[:-1], np.arange(self.config.d_sae), side="right")
 
     def normalise(self, X: np.ndarray) -> Normalised:
         """Bring (n, d_in) embeddings to the encoder's scale. Never in place: the caller's array stays as it is."""

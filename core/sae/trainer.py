@@ -106,8 +106,9 @@ class _Training:
         self.variant: Variant = VARIANTS[config.variant]
         gate_k = config.k if self.variant.gate == "topk" else 0
         self.model_config = SAEConfig(
-            d_in, config.d_sae, self.variant.gate, gate_k, config.normalisation, config.centre_input
-        )
+            d_in, config.d_sae, self.variant.gate, gate_k, config.normalisation, config.centre_input,
+            tuple(round(share * config.d_sae) for share in config.levels),
+        )  # fmt: skip
         W_dec, b_dec = self._start(derive_seed(seed, "sae", "start"))
         self.weights = Weights(W_dec, b_dec, tied=config.tied, thresholds=self.variant.threshold == "learnt")
         self._start_thresholds()
@@ -274,18 +275,25 @@ class _Training:
         pre_acts = self.weights.pre_acts(x, self.config.centre_input)
         gate = Gate(self.config.k, self.weights.threshold(), self.bandwidth)
         active = self.variant.activate(pre_acts, gate)
-        x_hat = active.decode(self.weights.W_dec) + self.weights.b_dec
-        return Pass(x, pre_acts, gate, active, x_hat, self._dead(), self.weights.W_dec), scale, shift
+        decoded = active.decode_prefixes(self.weights.W_dec, self.model_config.levels)
+        x_hats = [part + self.weights.b_dec for part in decoded]
+        return Pass(x, pre_acts, gate, active, x_hats, self._dead(), self.weights.W_dec), scale, shift
 
     def _terms(self, batch: Pass, scale: Tensor, shift: Tensor, *, with_prediction: bool) -> dict[str, Tensor]:
-        """Give the weighted terms of the loss of one population by name."""
+        """Give the weighted terms of the loss of one population by name.
+
+        Where neurons are nested, the terms of the reconstruction are means over the levels, each with b_dec (Bussmann
+        et al. 2025; Arviv et al. 2025 have the sum, which only weighs them more); all others look at the full code.
+        """
         config, terms = self.config, {}
         if config.mse:
-            terms["mse"] = config.mse * losses.mse(batch.x, batch.x_hat)
+            terms["mse"] = config.mse * _mean([losses.mse(batch.x, x_hat) for x_hat in batch.x_hats])
         if config.fvu:
-            terms["fvu"] = config.fvu * losses.fvu(batch.x, batch.x_hat)
+            terms["fvu"] = config.fvu * _mean([losses.fvu(batch.x, x_hat) for x_hat in batch.x_hats])
         if config.cosine:
-            terms["cosine"] = config.cosine * losses.cosine(batch.x * scale + shift, batch.x_hat * scale + shift)
+            x = batch.x * scale + shift
+            rebuilt = [x_hat * scale + shift for x_hat in batch.x_hats]
+            terms["cosine"] = config.cosine * _mean([losses.cosine(x, x_hat) for x_hat in rebuilt])
         if config.prediction and with_prediction:
             assert self.scorer is not None
             some = slice(config.n_prediction_rows)
@@ -341,6 +349,10 @@ def _history(log: Sequence[tuple[int, float, float, float, dict[str, float]]]) -
     names = sorted({name for *_, terms in log for name in terms})
     terms = {name: np.array([row[4].get(name, 0.0) for row in log]) for name in names}
     return TrainHistory(step, loss, l0, dead_share, terms)
+
+
+def _mean(values: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(values)).mean()
 
 
 def _normaliser(d_in: int, normalisation: NormalisationKind, global_scale: float) -> SAE:

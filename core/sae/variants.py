@@ -5,6 +5,7 @@ write its `activate` and `penalty` here (and a loss in `losses`), and add a line
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import torch
@@ -44,6 +45,19 @@ class Active(NamedTuple):
             return self.values @ W_dec
         return functional.embedding_bag(self.where, W_dec, per_sample_weights=self.values, mode="sum")
 
+    def decode_prefixes(self, W_dec: Tensor, borders: tuple[int, ...]) -> list[Tensor]:
+        """Give what the first neurons alone decode to, (n, d_in) for each border: all neurons where there is none."""
+        if not borders:
+            return [self.decode(W_dec)]
+        decoded: list[Tensor] = []
+        for start, end in pairwise((0, *borders)):
+            if self.where is None:
+                part = self.values[:, start:end] @ W_dec[start:end]
+            else:
+                part = Active(self.values * ((self.where >= start) & (self.where < end)), self.where).decode(W_dec)
+            decoded.append(decoded[-1] + part if decoded else part)
+        return decoded
+
     def fired(self, d_sae: int) -> Tensor:
         """Give (d_sae,) bool: which neurons are above 0 for some row."""
         if self.where is None:
@@ -62,12 +76,17 @@ class Pass(NamedTuple):
     """(n, d_sae) before the gate."""
     gate: Gate
     active: Active
-    x_hat: Tensor
-    """(n, d_in) reconstructions."""
+    x_hats: list[Tensor]
+    """(n, d_in) reconstructions by the first neurons up to each level, those by all neurons last."""
     dead: Tensor
     """(d_sae,) bool: neurons that have not fired for a while."""
     W_dec: Tensor
     """(d_sae, d_in)."""
+
+    @property
+    def x_hat(self) -> Tensor:
+        """The (n, d_in) reconstructions by all neurons."""
+        return self.x_hats[-1]
 
 
 class Variant(NamedTuple):
