@@ -48,8 +48,10 @@ class SASRecConfig:
         max_length: Items of a history that count: the latest ones.
         hidden_dropout: Share of the numbers between the parts that training sets to zero.
         attention_dropout: Share of the attention weights that training sets to zero.
-        loss: `ce`, cross-entropy over all items (RecBole, PopSteer); `bpr`, one random item that the viewer has not
-            consumed below the next one (ReChorus, RecSAE).
+        loss: `ce`, the cross-entropy of the next item (RecBole, PopSteer); `bpr`, one random item that the viewer has
+            not consumed below the next one (ReChorus, RecSAE).
+        candidates: Among which items `ce` looks for the next one. `unseen`, those that a list can hold, makes better
+            lists. `all` (RecBole) also learns not to repeat: for lists that may (evaluation.mask_seen=no).
         epochs: Passes over the histories.
         min_steps: On a small log there are more passes, until this many steps are made.
         batch_size: Windows in a step.
@@ -65,6 +67,7 @@ class SASRecConfig:
     hidden_dropout: float = 0.2
     attention_dropout: float = 0.2
     loss: Literal["ce", "bpr"] = "ce"
+    candidates: Literal["unseen", "all"] = "unseen"
     epochs: int = 15
     min_steps: int = 120
     batch_size: int = 32
@@ -97,7 +100,8 @@ class SASRecConfig:
             f"recommender.learning_rate is {self.learning_rate:g}, expected more than 0.",
             "Set recommender.learning_rate to about 0.001.",
         )
-        for name, allowed in (("loss", ("ce", "bpr")), ("order", ("timestamps", "as-given"))):
+        choices = {"loss": ("ce", "bpr"), "candidates": ("unseen", "all"), "order": ("timestamps", "as-given")}
+        for name, allowed in choices.items():
             value = getattr(self, name)
             check(
                 value in allowed,

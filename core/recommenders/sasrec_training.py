@@ -6,6 +6,7 @@ pass over a window gives the same losses in sum.
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -100,7 +101,21 @@ class Network(nn.Module):
         return out
 
 
-def cut(history: np.ndarray, max_length: int, shift: int = 0) -> list[np.ndarray]:
+class Window(NamedTuple):
+    """A part of a history that is learnt from at once."""
+
+    history: np.ndarray
+    """Of the viewer, oldest first."""
+    start: int
+    stop: int
+
+    @property
+    def items(self) -> np.ndarray:
+        """What is seen, and from the second item on foreseen."""
+        return self.history[self.start : self.stop]
+
+
+def cut(history: np.ndarray, max_length: int, shift: int = 0) -> list[Window]:
     """Cut a history into windows in which every item but the first of the history is the next item once.
 
     Args:
@@ -108,43 +123,54 @@ def cut(history: np.ndarray, max_length: int, shift: int = 0) -> list[np.ndarray
         max_length: Items of a window that are seen; one more is foreseen.
         shift: How many items before the end the windows are laid from; what is behind is a window of its own.
 
-    >>> [w.tolist() for w in cut(np.arange(7), 3)], [w.tolist() for w in cut(np.arange(7), 3, shift=1)]
+    >>> [w.items.tolist() for w in cut(np.arange(7), 3)], [w.items.tolist() for w in cut(np.arange(7), 3, shift=1)]
     ([[0, 1, 2, 3], [3, 4, 5, 6]], [[0, 1, 2], [2, 3, 4, 5], [5, 6]])
     """
-    ends = sorted({len(history), *range(len(history) - shift, 1, -max_length)})
-    starts = [0, *(end - 1 for end in ends[:-1])]
-    return [history[start:end] for start, end in zip(starts, ends, strict=True) if end - start > 1]
+    stops = sorted({len(history), *range(len(history) - shift, 1, -max_length)})
+    starts = [0, *(stop - 1 for stop in stops[:-1])]
+    return [Window(history, start, stop) for start, stop in zip(starts, stops, strict=True) if stop - start > 1]
 
 
-def next_item_loss(
-    network: Network, windows: Sequence[np.ndarray], config: SASRecConfig, consumed: Sequence[np.ndarray]
-) -> torch.Tensor:
-    """Give the mean loss over all places of the windows.
-
-    Args:
-        network: In training.
-        windows: Of two items or more.
-        config: Which loss.
-        consumed: Of each window, sorted: what its viewer consumed, never a negative of `bpr`.
-    """
-    lengths = torch.tensor([len(w) - 1 for w in windows])
-    items = nn.utils.rnn.pad_sequence([torch.from_numpy(w).long() for w in windows], batch_first=True)
+def next_item_loss(network: Network, windows: Sequence[Window], config: SASRecConfig) -> torch.Tensor:
+    """Give the mean loss over all places of the windows (`SASRecConfig.loss` and `.candidates` say which)."""
+    lengths = torch.tensor([len(window.items) - 1 for window in windows])
+    items = nn.utils.rnn.pad_sequence([torch.from_numpy(w.items).long() for w in windows], batch_first=True)
     known = torch.arange(items.shape[1] - 1) < lengths[:, None]
     states, wanted = network(items[:, :-1])[known], items[:, 1:][known]
     table = network.item_embedding.weight
-    if config.loss == "ce":
-        return functional.cross_entropy(states @ table.T, wanted)
-    other = torch.cat([not_in(c, int(n), len(table)) for c, n in zip(consumed, lengths, strict=True)])
-    return functional.softplus((states * (table[other] - table[wanted])).sum(dim=1)).mean()
+    if config.loss == "bpr":
+        other = torch.cat([not_in(w.history, int(n), len(table)) for w, n in zip(windows, lengths, strict=True)])
+        return functional.softplus((states * (table[other] - table[wanted])).sum(dim=1)).mean()
+    logits = states @ table.T
+    if config.candidates == "unseen":
+        logits[consumed_before(windows)] = -torch.inf
+    return functional.cross_entropy(logits, wanted)
 
 
-def not_in(consumed: np.ndarray, n: int, n_items: int) -> torch.Tensor:
-    """Draw n items at random that are not among `consumed` (sorted); any items where there is none."""
-    if len(consumed) == n_items:
+def consumed_before(windows: Sequence[Window]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Give (place, item) of all that a viewer had consumed at each place of the windows, one window after the other.
+
+    >>> [t.tolist() for t in consumed_before([Window(np.array([7, 5, 6, 8]), 1, 4)])]
+    [[0, 0, 1, 1, 1], [7, 5, 7, 5, 6]]
+    """
+    places, items, first = [], [], 0
+    for window in windows:
+        n = len(window.items) - 1
+        place, earlier = np.tril_indices(n, window.start, window.stop - 1)
+        places.append(place + first)
+        items.append(window.history[earlier])
+        first += n
+    return torch.from_numpy(np.concatenate(places)), torch.from_numpy(np.concatenate(items)).long()
+
+
+def not_in(history: np.ndarray, n: int, n_items: int) -> torch.Tensor:
+    """Draw n items at random that are not in a history; any items where there is none."""
+    if len(history) == n_items:
         return torch.randint(n_items, (n,))
-    drawn = torch.randint(n_items - len(consumed), (n,)).numpy()
+    drawn = torch.randint(n_items - len(history), (n,)).numpy()
     # The k-th item that was not consumed is k plus the number of consumed ones before it.
-    return torch.from_numpy(drawn + np.searchsorted(consumed - np.arange(len(consumed)), drawn, side="right"))
+    before = np.searchsorted(np.sort(history) - np.arange(len(history)), drawn, side="right")
+    return torch.from_numpy(drawn + before)
 
 
 def train_sasrec(
@@ -167,7 +193,6 @@ def train_sasrec(
         raise TrainingError(
             "No history has two items, so there is no next item to learn.", "Give a log with longer histories."
         )
-    consumed = [np.sort(history) for history in known]
     steps_an_epoch = -(-sum(len(cut(h, config.max_length)) for h in known) // config.batch_size)
     epochs = max(config.epochs, -(-config.min_steps // steps_an_epoch))
     with one_thread(), torch.random.fork_rng(devices=[]):
@@ -176,18 +201,14 @@ def train_sasrec(
         optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
         for epoch in range(epochs):
             # Long histories are cut at other places in each epoch: an item is foreseen from all lengths of context.
-            windows = [
-                (window, viewer)
-                for viewer, history in enumerate(known)
-                for window in cut(history, config.max_length, _shift(history, config.max_length))
-            ]
+            windows = [w for h in known for w in cut(h, config.max_length, _shift(h, config.max_length))]
             order = torch.randperm(len(windows)).tolist()
             losses = []
             for start in range(0, len(order), config.batch_size):
-                batch, viewers = zip(*(windows[i] for i in order[start : start + config.batch_size]), strict=True)
+                batch = [windows[i] for i in order[start : start + config.batch_size]]
                 for group in optimizer.param_groups:
                     group["lr"] = config.learning_rate * rate((epoch + start / len(order)) / epochs)
-                loss = next_item_loss(network, batch, config, [consumed[viewer] for viewer in viewers])
+                loss = next_item_loss(network, batch, config)
                 optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()

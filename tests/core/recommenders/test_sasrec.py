@@ -13,7 +13,7 @@ from torch import nn
 from core.errors import ConfigError, TrainingError
 from core.recommenders.base import rank
 from core.recommenders.sasrec import SASRec, SASRecConfig, gelu, window
-from core.recommenders.sasrec_training import Network, cut, next_item_loss, not_in, rate
+from core.recommenders.sasrec_training import Network, Window, cut, next_item_loss, not_in, rate
 from tests.core.recommenders.blocks import dataset_of
 
 SMALL = SASRecConfig(embedding_size=4, n_layers=2, n_heads=2, inner_size=6, max_length=5)
@@ -251,33 +251,36 @@ def quiet(config: SASRecConfig) -> SASRecConfig:
     return dataclasses.replace(config, hidden_dropout=0.0, attention_dropout=0.0)
 
 
-def test_the_loss_is_that_of_every_prefix_as_an_example_of_its_own() -> None:
-    model = random_model(quiet(SMALL))
-    windows = [np.array([8, 0, 3, 1, 2, 7]), np.array([4, 5])]
+@pytest.mark.parametrize("candidates", ["unseen", "all"])
+def test_the_loss_is_that_of_every_prefix_as_an_example_of_its_own(candidates: Any) -> None:
+    model = random_model(dataclasses.replace(quiet(SMALL), candidates=candidates))
+    history = np.array([5, 6, 8, 0, 3, 1, 2, 7])
+    windows = [Window(history, 2, 8), Window(np.array([4, 5]), 0, 2)]
     losses = []
-    for items in windows:
-        for end in range(1, len(items)):
-            scores = model.score(model.embed([items[:end]]))[0].astype(float)
-            losses.append(np.log(np.exp(scores).sum()) - scores[items[end]])
-    loss = next_item_loss(network_of(model), windows, model.config, windows)
+    for history, first, stop in windows:
+        for end in range(first + 1, stop):
+            gains = np.exp(model.score(model.embed([history[first:end]]))[0].astype(float))
+            if candidates == "unseen":
+                gains[history[:end]] = 0
+            losses.append(-np.log(gains[history[end]] / gains.sum()))
+    loss = next_item_loss(network_of(model), windows, model.config)
     assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
 
 
 def test_the_pairwise_loss_is_that_of_the_one_item_that_is_left() -> None:
     model = random_model(dataclasses.replace(quiet(SMALL), loss="bpr"))
-    items = np.array([8, 0, 3])
-    consumed = np.array([0, 1, 2, 3, 4, 5, 7, 8])  # only 6 can be drawn
+    history = np.array([8, 0, 3, 1, 2, 4, 5, 7])  # only 6 can be drawn
     losses = []
     for end in (1, 2):
-        scores = model.score(model.embed([items[:end]]))[0].astype(float)
-        losses.append(-np.log(1 / (1 + np.exp(scores[6] - scores[items[end]]))))
-    loss = next_item_loss(network_of(model), [items], model.config, [consumed])
+        scores = model.score(model.embed([history[:end]]))[0].astype(float)
+        losses.append(-np.log(1 / (1 + np.exp(scores[6] - scores[history[end]]))))
+    loss = next_item_loss(network_of(model), [Window(history, 0, 3)], model.config)
     assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
 
 
 def test_negatives_are_drawn_evenly_from_what_was_not_consumed() -> None:
     torch.manual_seed(0)
-    drawn = not_in(np.array([0, 2, 3, 7]), 8000, 8).numpy()
+    drawn = not_in(np.array([7, 2, 0, 3]), 8000, 8).numpy()
     assert sorted(set(drawn.tolist())) == [1, 4, 5, 6]
     assert np.abs(np.bincount(drawn)[[1, 4, 5, 6]] / 2000 - 1).max() < 0.1
     assert set(not_in(np.arange(3), 100, 3).tolist()) == {0, 1, 2}, "who has consumed everything is still trained on"
@@ -287,8 +290,8 @@ def test_negatives_are_drawn_evenly_from_what_was_not_consumed() -> None:
 @pytest.mark.parametrize("length", [1, 2, 3, 4, 5, 9, 10, 11, 30])
 def test_windows_want_every_item_but_the_first_once(length: int, shift: int) -> None:
     windows = cut(np.arange(length), 3, shift)
-    assert [i for w in windows for i in w[1:].tolist()] == list(range(1, length))
-    assert all(2 <= len(w) <= 4 and (np.diff(w) == 1).all() for w in windows)
+    assert [i for w in windows for i in w.items[1:].tolist()] == list(range(1, length))
+    assert all(2 <= len(w.items) <= 4 for w in windows)
 
 
 def test_the_learning_rate_rises_and_falls() -> None:
@@ -306,7 +309,7 @@ def ring(n_viewers: int, n_items: int, step: int = 1) -> list[list[int]]:
 def test_it_learns_which_item_comes_after_which() -> None:
     model = SASRec.fit(dataset_of(ring(200, 12), 12), SASRecConfig(**QUICK), seed=0)
     forwards = [np.array([(i + t) % 12 for t in range(3)]) for i in range(12)]
-    after = rank(model.score(model.embed(forwards)), 1)[:, 0]
+    after = rank(model.score(model.embed(forwards)), 1, forwards)[:, 0]
     assert np.array_equal(after, (np.arange(12) + 3) % 12)
 
 
@@ -365,6 +368,7 @@ def test_a_diverged_training_ends_in_two_lines() -> None:
         ({"hidden_dropout": 1.0}, "recommender.hidden_dropout"),
         ({"attention_dropout": -0.1}, "recommender.attention_dropout"),
         ({"learning_rate": 0.0}, "recommender.learning_rate"),
+        ({"candidates": "some"}, "recommender.candidates"),
         ({"loss": "mse"}, "recommender.loss"),
         ({"order": "random"}, "recommender.order"),
     ],
