@@ -57,7 +57,7 @@ PRESETS: dict[str, Preset] = {
             "Many fine knobs: the 128 strongest of 512 neurons rebuild a viewer almost exactly.",
             "elsa", {},
             {
-                "variant": "topk", "d_sae": 512, "k": 128, "normalisation": "unit", "cosine": 1.0, "prediction": 0.002,
+                "variant": "topk", "d_sae": 512, "k": 128, "k_aux": 64, "normalisation": "unit", "cosine": 1.0, "prediction": 0.002,
                 "history_dropout": 0.8, "n_steps": 2500, "batch_size": 512, "learning_rate": 4e-3, "decay_share": 0.2,
             },
         ),

@@ -39,8 +39,12 @@ class TrainConfig:
         bandwidth: Width of the window around a threshold from which its gradient is estimated (`jumprelu` only), in
             root mean square lengths of the normalised embeddings.
         auxk_coefficient: Weight of the loss that revives dead neurons (`topk` and `batchtopk`).
-        k_aux: Dead neurons that may fire for an embedding in that loss.
-        dead_after: Steps without firing after which a neuron counts as dead in training.
+        auxk_form: That loss is `residual` (Gao et al. 2024), or `recsae-code`, as RecSAE's and PopSteer's public codes
+            have it (see `losses.auxiliary_recsae`); in that one a neuron is dead when it was not chosen in the epoch
+            before.
+        k_aux: Dead neurons that may fire for an embedding in that loss; None: `aux_expansion` times d_in.
+        aux_expansion: `k_aux` as a multiple of d_in, where `k_aux` is not given.
+        dead_after: Steps without firing after which a neuron counts as dead in training; None: those of an epoch.
         restart_dead: Dead neurons start again as directions of badly rebuilt embeddings, every `dead_after` steps.
         item_weight: Weight of the item probes beside the viewers, where items are trained on.
         init: Neurons start as directions of training embeddings (`data`) or random ones (`random`).
@@ -73,8 +77,10 @@ class TrainConfig:
     sparsity_form: Literal["target", "plain"] = "target"
     bandwidth: float = 0.05
     auxk_coefficient: float = 1 / 32
-    k_aux: int = 64
-    dead_after: int = 50
+    auxk_form: Literal["residual", "recsae-code"] = "residual"
+    k_aux: int | None = None
+    aux_expansion: float = 0.5
+    dead_after: int | None = 50
     restart_dead: bool = True
     item_weight: float = 1.0
     init: Literal["data", "random"] = "data"
@@ -98,7 +104,9 @@ class TrainConfig:
         )
         for name in ("d_sae", "k_aux", "dead_after", "n_steps", "batch_size", "n_prediction_rows"):
             value = getattr(self, name)
-            check(value >= 1, f"{name} is {value}, expected at least 1.", f"Set sae.{name} to 1 or more.")
+            check(
+                value is None or value >= 1, f"{name} is {value}, expected at least 1.", f"Set sae.{name} to 1 or more."
+            )
         check(
             not self.levels or (self.levels[-1] == 1 and all(a < b for a, b in pairwise((0.0, *self.levels)))),
             f"levels are {', '.join(f'{share:g}' for share in self.levels)}: expected rising shares that end with 1.",
@@ -116,7 +124,7 @@ class TrainConfig:
             f"Set one of {', '.join('sae.' + name for name in weights)} above 0.",
         )
         check(0 < self.kl_rho < 1, f"kl_rho is {self.kl_rho}, expected between 0 and 1.", "Set sae.kl_rho to 0.05.")
-        for name, usual in (("learning_rate", 0.001), ("bandwidth", 0.05)):
+        for name, usual in (("learning_rate", 0.001), ("bandwidth", 0.05), ("aux_expansion", 0.5)):
             value = getattr(self, name)
             check(value > 0, f"{name} is {value}, expected above 0.", f"Set sae.{name} to {usual}.")
         check(
@@ -130,7 +138,11 @@ class TrainConfig:
             "Set sae.warmup_share and sae.decay_share to shares of the training, for example 0 and 0.2.",
         )
 
-    def decided(self, d_in: int, length: float) -> "TrainConfig":
+    def epoch_steps(self, n_rows: int) -> int:
+        """Give the steps in which `n_rows` embeddings are gone through once."""
+        return -(-n_rows // self.batch_size)
+
+    def decided(self, n_rows: int, d_in: int, length: float) -> "TrainConfig":
         """Give these settings with what they leave open decided.
 
         `whole` is the loss of rebuilding every embedding as their mean, about `mse * length^2 / d_in + fvu + cosine`:
@@ -138,16 +150,21 @@ class TrainConfig:
 
         - `sparsity`: `whole` in its `target` form; `whole / (10 k)` in the `plain` one, where k active neurons cost a
           tenth of it.
+        - `k_aux`: `aux_expansion` times d_in (half of d_in: Gao et al. 2024).
+        - `dead_after`: the steps of an epoch.
 
         Args:
+            n_rows: Embeddings of viewers.
             d_in: Width of an embedding.
             length: Root mean square length of the normalised embeddings.
         """
         whole = (self.mse * length**2 / d_in + self.fvu + self.cosine) or 1.0
-        target = self.sparsity_form == "target"
+        price = whole if self.sparsity_form == "target" else whole / (10 * self.k)
         return replace(
             self,
-            sparsity=(whole if target else whole / (10 * self.k)) if self.sparsity is None else self.sparsity,
+            sparsity=price if self.sparsity is None else self.sparsity,
+            k_aux=self.k_aux or max(1, int(self.aux_expansion * d_in)),
+            dead_after=self.dead_after or self.epoch_steps(n_rows),
         )
 
     @property

@@ -54,7 +54,7 @@ def auxiliary(x: Tensor, x_hat: Tensor, *, pre_acts: Tensor, dead: Tensor, W_dec
 
     `e = x - x_hat` is what the living leave unexplained; `e_hat` is its reconstruction by the `k_aux` strongest of the
     dead neurons, without b_dec; the loss is `sum (e - e_hat)**2 / sum (x - mean(x))**2`. Only the dead learn from it:
-    `e` is held fixed. (Two public codes reverse the sign of `e`, which drives the dead away from the residual.)
+    `e` is held fixed.
 
     Args:
         x: (n, d_in).
@@ -74,6 +74,42 @@ def auxiliary(x: Tensor, x_hat: Tensor, *, pre_acts: Tensor, dead: Tensor, W_dec
     values, where = functional.relu(pre_acts[:, dead]).topk(min(k_aux, n_dead), dim=1, sorted=False)
     error_hat = functional.embedding_bag(where, W_dec[dead], per_sample_weights=values, mode="sum")
     return (error - error_hat).square().sum() / (x - x.mean(dim=0)).square().sum().clamp_min(TINY)
+
+
+def auxiliary_recsae(
+    x: Tensor, x_hat: Tensor, *, pre_acts: Tensor, dead: Tensor, W_dec: Tensor, b_dec: Tensor, k_aux: int
+) -> Tensor:
+    """Give the auxiliary loss of RecSAE's public code, which PopSteer's continues: to compare numbers with theirs.
+
+    Where it departs from `auxiliary`:
+
+    - The sign: `e = x_hat - x`, so that the dead learn to add what is there too much, and drive the error up.
+    - b_dec is a part of `e_hat`, though it is already in `x_hat`.
+    - `e` is not held fixed: the living learn from it too.
+    - The loss counts `min(n_dead / k_aux, 1)`, less when few are dead.
+
+    The dead in it are those that were not among the k of any row, be it with a value of 0, in the whole epoch before:
+    none in the first one. PopSteer has `k_aux` 2 d_in and weighs the loss with 1 / 2, RecSAE d_in / 2 and 1 / 32.
+
+    Args:
+        x: (n, d_in).
+        x_hat: (n, d_in).
+        pre_acts: (n, d_sae) before the gate.
+        dead: (d_sae,) bool.
+        W_dec: (d_sae, d_in).
+        b_dec: (d_in,).
+        k_aux: Dead neurons that may fire for a row; all of them when fewer are dead.
+
+    Returns:
+        One number, 0 when no neuron is dead.
+    """
+    n_dead = int(dead.sum())
+    if n_dead == 0:
+        return x.new_zeros(())
+    values, where = functional.relu(pre_acts[:, dead]).topk(min(k_aux, n_dead), dim=1, sorted=False)
+    e_hat = functional.embedding_bag(where, W_dec[dead], per_sample_weights=values, mode="sum") + b_dec
+    loss = (e_hat - (x_hat - x)).square().sum() / (x - x.mean(dim=0)).square().sum().clamp_min(TINY)
+    return min(n_dead / k_aux, 1) * loss
 
 
 def prediction(x: Tensor, x_hat: Tensor, scorer: Scorer) -> Tensor:

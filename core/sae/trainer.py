@@ -101,7 +101,8 @@ class _Training:
         self.global_scale = float(np.sqrt(np.mean([np.square(p).mean() for p in populations]))) or 1.0
         self.normaliser = _normaliser(d_in, config.normalisation, self.global_scale)
         length = self._length()
-        self.config = config = config.decided(d_in, length)
+        self.config = config = config.decided(len(populations[0]), d_in, length)
+        self.dead_after = config.dead_after or 1
         self.bandwidth = config.bandwidth * length
         self.variant: Variant = VARIANTS[config.variant]
         gate_k = config.k if self.variant.gate == "topk" else 0
@@ -113,6 +114,10 @@ class _Training:
         self.weights = Weights(W_dec, b_dec, tied=config.tied, thresholds=self.variant.threshold == "learnt")
         self._start_thresholds()
         self.silent_steps = torch.zeros(config.d_sae, dtype=torch.int64)
+        self.chosen = torch.zeros(config.d_sae, dtype=torch.bool)
+        """Neurons that were among the k of some embedding in this epoch."""
+        self.left_out = torch.zeros(config.d_sae, dtype=torch.bool)
+        """Neurons that were not, in the epoch before."""
         self.optimiser = torch.optim.Adam(self.weights.parameters().values(), lr=config.learning_rate, fused=True)
 
     def _length(self) -> float:
@@ -150,9 +155,11 @@ class _Training:
         batches = [_batches(self.rng, len(p), config.batch_size) for p in self.populations]
         log: list[tuple[int, float, float, float, dict[str, float]]] = []
         for step in range(1, config.n_steps + 1):
+            if step > 1 and (step - 1) % config.epoch_steps(len(self.populations[0])) == 0:
+                self._begin_epoch()
             x = [self._embed(kind, next(rows)) for kind, rows in enumerate(batches)]
             terms, l0 = self._step(x, learning_rate(config, step))
-            if config.restart_dead and step % config.dead_after == 0 and step < config.n_steps * 0.9:
+            if config.restart_dead and step % self.dead_after == 0 and step < config.n_steps * 0.9:
                 self._restart_dead()
             if step % every == 0 or step in (1, config.n_steps):
                 values = {name: float(value.detach()) for name, value in terms.items()}
@@ -190,6 +197,10 @@ class _Training:
             return X
         return X[np.sort(generator(self.seed, "sae", "measured").permutation(len(X))[:N_MEASURED])]
 
+    def _begin_epoch(self) -> None:
+        """Take stock of the epoch that is over."""
+        self.left_out, self.chosen = ~self.chosen, torch.zeros_like(self.chosen)
+
     @torch.no_grad()
     def _restore_length(self) -> None:
         """Scale activations and b_dec by one number, so that reconstructions have the length of what they rebuild.
@@ -215,7 +226,7 @@ class _Training:
         return np.concatenate([X[whole], self.augment(self.rng, thinned, float(self.rng.uniform(0, dropout)))])
 
     def _dead(self) -> Tensor:
-        return self.silent_steps >= self.config.dead_after
+        return self.silent_steps >= self.dead_after
 
     def _step(self, embeddings: Sequence[np.ndarray], rate: float) -> tuple[dict[str, Tensor], float]:
         """Move the weights once; give the weighted terms of the loss and the mean number of active neurons."""
@@ -229,6 +240,7 @@ class _Training:
             weight = config.item_weight if kind else 1.0
             terms |= {name: terms.get(name, 0) + weight * value for name, value in own.items()}
             fired |= batch.active.fired(config.d_sae)
+            self.chosen |= batch.active.chosen(config.d_sae)
             n_active, n_rows = n_active + int((batch.active.values > 0).sum()), n_rows + len(X)
         parameters = list(weights.parameters().values())
         # Only our own parameters get a gradient: whatever the scorer holds stays untouched.
@@ -277,7 +289,8 @@ class _Training:
         active = self.variant.activate(pre_acts, gate)
         decoded = active.decode_prefixes(self.weights.W_dec, self.model_config.levels)
         x_hats = [part + self.weights.b_dec for part in decoded]
-        return Pass(x, pre_acts, gate, active, x_hats, self._dead(), self.weights.W_dec), scale, shift
+        dead = self._dead() if self.config.auxk_form == "residual" else self.left_out
+        return Pass(x, pre_acts, gate, active, x_hats, dead, self.weights.W_dec, self.weights.b_dec), scale, shift
 
     def _terms(self, batch: Pass, scale: Tensor, shift: Tensor, *, with_prediction: bool) -> dict[str, Tensor]:
         """Give the weighted terms of the loss of one population by name.

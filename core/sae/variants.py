@@ -66,6 +66,12 @@ class Active(NamedTuple):
         out[self.where[self.values > 0]] = True
         return out
 
+    def chosen(self, d_sae: int) -> Tensor:
+        """Give (d_sae,) bool: which neurons are among the k of some row, also with a value of 0 where k are chosen."""
+        if self.where is None:
+            return self.fired(d_sae)
+        return torch.zeros(d_sae, dtype=torch.bool).index_fill_(0, self.where.flatten(), True)
+
 
 class Pass(NamedTuple):
     """One pass of a batch of one kind (viewers or item probes), all on the normalised scale."""
@@ -82,6 +88,8 @@ class Pass(NamedTuple):
     """(d_sae,) bool: neurons that have not fired for a while."""
     W_dec: Tensor
     """(d_sae, d_in)."""
+    b_dec: Tensor
+    """(d_in,)."""
 
     @property
     def x_hat(self) -> Tensor:
@@ -139,9 +147,14 @@ def reviving_penalty(batch: Pass, config: "TrainConfig") -> dict[str, Tensor]:
     """Give the term that revives dead neurons."""
     if not config.auxk_coefficient or not bool(batch.dead.any()):
         return {}
-    auxk = losses.auxiliary(
-        batch.x, batch.x_hat, pre_acts=batch.pre_acts, dead=batch.dead, W_dec=batch.W_dec, k_aux=config.k_aux
-    )
+    assert config.k_aux is not None
+    x, x_hat, pre_acts, dead = batch.x, batch.x_hat, batch.pre_acts, batch.dead
+    if config.auxk_form == "residual":
+        auxk = losses.auxiliary(x, x_hat, pre_acts=pre_acts, dead=dead, W_dec=batch.W_dec, k_aux=config.k_aux)
+    else:
+        auxk = losses.auxiliary_recsae(
+            x, x_hat, pre_acts=pre_acts, dead=dead, W_dec=batch.W_dec, b_dec=batch.b_dec, k_aux=config.k_aux
+        )
     return {"auxk": config.auxk_coefficient * auxk}
 
 

@@ -73,6 +73,47 @@ def test_without_dead_neurons_the_auxiliary_loss_is_zero():
     assert losses.auxiliary(x, 0 * x, pre_acts=x, dead=none, W_dec=torch.eye(2), k_aux=2).item() == 0
 
 
+def as_recsae_has_it(x, pre_acts, W_dec, b_dec, *, k, chosen_before, k_aux):
+    """Give the auxiliary loss term by term, as RecSAE's public code computes it, with neuron numbers in sets."""
+    d_sae = W_dec.shape[0]
+    acts = torch.relu(pre_acts)
+    x_hat = torch.stack([sum(acts[i, j] * W_dec[j] for j in acts[i].topk(k).indices) for i in range(len(x))]) + b_dec
+    e = x_hat - x
+    dead = sorted(set(range(d_sae)) - set(chosen_before))
+    scale = min(len(dead) / k_aux, 1.0)
+    e_hat = []
+    for row in acts:
+        strongest = sorted(dead, key=lambda j: -row[j].item())[: min(k_aux, len(dead))]
+        e_hat.append(sum(row[j] * W_dec[j] for j in strongest) + b_dec)
+    total_variance = ((x - x.mean(0)) ** 2).sum()
+    return x_hat, scale * ((torch.stack(e_hat) - e) ** 2).sum() / total_variance
+
+
+@pytest.mark.parametrize("k_aux", [2, 4, 9])
+def test_the_auxiliary_loss_of_the_public_codes_is_theirs_and_so_are_its_gradients(k_aux):
+    torch.manual_seed(0)
+    x, b_dec = torch.randn(7, 5), torch.randn(5, requires_grad=True)
+    W_dec, pre_acts = torch.randn(12, 5, requires_grad=True), torch.randn(7, 12, requires_grad=True)
+    dead = torch.zeros(12, dtype=torch.bool)
+    dead[[1, 4, 5, 11]] = True
+    alive = [j for j in range(12) if not dead[j]]
+    x_hat, wanted = as_recsae_has_it(x, pre_acts, W_dec, b_dec, k=3, chosen_before=alive, k_aux=k_aux)
+    value = losses.auxiliary_recsae(x, x_hat, pre_acts=pre_acts, dead=dead, W_dec=W_dec, b_dec=b_dec, k_aux=k_aux)
+    assert value.item() == pytest.approx(wanted.item(), rel=1e-5)
+    leaves = [W_dec, pre_acts, b_dec]
+    ours, theirs = (torch.autograd.grad(v, leaves, retain_graph=True) for v in (value, wanted))
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_the_two_auxiliary_losses_pull_a_dead_neuron_opposite_ways():
+    x, x_hat = t([1, 2], [0, 0]), t([1, 0], [0, 0])
+    W_dec = torch.tensor([[1.0, 0.0], [0.6, 0.8]], requires_grad=True)
+    given = {"pre_acts": t([9, 1], [9, -1]), "dead": torch.tensor([False, True]), "W_dec": W_dec, "k_aux": 1}
+    (right,) = torch.autograd.grad(losses.auxiliary(x, x_hat, **given), [W_dec])
+    (reversed_,) = torch.autograd.grad(losses.auxiliary_recsae(x, x_hat, b_dec=torch.zeros(2), **given), [W_dec])
+    assert right[1, 1] < 0 < reversed_[1, 1], "x - x_hat is (0, 2): only the first descends towards it"
+
+
 def test_the_prediction_loss_compares_scores_and_its_gradient_reaches_the_reconstruction():
     V = t([2, 0], [0, 1], [1, 1])
     x, x_hat = t([1, 1]), t([0, 1]).requires_grad_()

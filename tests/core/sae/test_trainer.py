@@ -7,7 +7,7 @@ import torch
 from core.configs import from_dict
 from core.errors import ConfigError, TrainingError
 from core.presets import PRESETS, preset
-from core.sae import metrics
+from core.sae import losses, metrics
 from core.sae.config import TrainConfig
 from core.sae.trainer import learning_rate, train
 from core.sae.variants import VARIANTS
@@ -130,6 +130,20 @@ def test_dead_neurons_come_back_by_the_auxiliary_loss():
         sae, _ = train(wide, dataclasses.replace(config, auxk_coefficient=coefficient), seed=0)
         alive.append((sae.encode(wide) > 0).any(axis=0).sum())
     assert alive[0] < 92 < alive[1]
+
+
+def test_the_public_codes_know_the_dead_from_the_epoch_before(monkeypatch):
+    seen = []
+    ours = losses.auxiliary_recsae
+    monkeypatch.setattr(losses, "auxiliary_recsae", lambda *a, dead, **k: seen.append(dead) or ours(*a, dead=dead, **k))
+    config = dataclasses.replace(
+        SMALL, k=1, d_sae=600, batch_size=100, n_steps=20, learning_rate=1e-30, auxk_form="recsae-code", init="random",
+        restart_dead=False, decoder_norm=False,
+    )  # fmt: skip
+    sae, history = train(X[:600], config, seed=0)
+    assert (history.terms["auxk"] > 0).tolist() == [False] * 6 + [True] * 14, "6 steps an epoch, none in the first"
+    never_first = np.setdiff1d(np.arange(600), sae.pre_acts(X[:600]).argmax(axis=1))
+    assert len(seen) == 14 and all(np.array_equal(np.flatnonzero(dead.numpy()), never_first) for dead in seen)
 
 
 @pytest.mark.parametrize("centre_input", [True, False])

@@ -215,7 +215,7 @@ def penalty(config, pre_acts, k):
     active = VARIANTS["jumprelu"].activate(pre_acts, gate)
     dead = torch.zeros(pre_acts.shape[1], dtype=torch.bool)
     return VARIANTS["jumprelu"].penalty(
-        Pass(x, pre_acts, gate, active, [x], dead, torch.zeros(pre_acts.shape[1], 2)), config
+        Pass(x, pre_acts, gate, active, [x], dead, torch.zeros(pre_acts.shape[1], 2), torch.zeros(2)), config
     )
 
 
