@@ -9,7 +9,14 @@ import typer
 
 from core.data.brought import Tables
 from core.errors import one_line
-from core.imports import EmbeddingsRequest, bring_embeddings
+from core.imports import (
+    EmbeddingsRequest,
+    ImplicitRequest,
+    RecBoleRequest,
+    bring_embeddings,
+    bring_implicit,
+    bring_recbole,
+)
 from core.pipeline import Brought, adopt, plan_adoption
 from core.progress import Progress
 from core.terminal import (
@@ -84,6 +91,55 @@ def import_embeddings(
         unknown_items=unknown_items,
     )
     _adopt(partial(bring_embeddings, request), _Choices(preset, workspace, seed, read_settings(set_), json_))
+
+
+@import_app.command("recbole")
+def import_recbole(
+    checkpoint: Annotated[Path, typer.Argument(help="The file that RecBole saved: saved/MODEL-DATE.pth.")],
+    item_table: ItemTableOption,
+    name: NameOption,
+    interactions: InteractionsOption = None,
+    user_table: UserTableOption = None,
+    item_ids: Annotated[
+        Path | None, typer.Option("--item-ids", help="RecBole's list of item ids; else the tables have its numbers.")
+    ] = None,
+    user_ids: Annotated[Path | None, typer.Option("--user-ids", help="RecBole's list of user ids.")] = None,
+    order: Annotated[
+        Literal["timestamps", "as-given"], typer.Option(help="What orders the histories of a sequence model.")
+    ] = "timestamps",
+    unknown_items: UnknownItemsOption = "error",
+    preset: PresetOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    seed: SeedOption = 0,
+    set_: SetOption = None,
+    json_: JsonOption = None,
+) -> None:
+    """Open a SASRec, BPR or LightGCN that RecBole trained (see docs/recbole.md)."""
+    tables = Tables(item_table, interactions, user_table)
+    request = RecBoleRequest(name, tables, checkpoint, item_ids, user_ids, order, unknown_items)
+    _adopt(partial(bring_recbole, request), _Choices(preset, workspace, seed, read_settings(set_), json_))
+
+
+@import_app.command("implicit")
+def import_implicit(
+    model: Annotated[Path, typer.Argument(help="The file that model.save of implicit wrote: MODEL.npz.")],
+    item_table: ItemTableOption,
+    name: NameOption,
+    interactions: InteractionsOption = None,
+    user_table: UserTableOption = None,
+    item_ids: ItemIdsOption = None,
+    user_ids: UserIdsOption = None,
+    unknown_items: UnknownItemsOption = "error",
+    preset: PresetOption = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    seed: SeedOption = 0,
+    set_: SetOption = None,
+    json_: JsonOption = None,
+) -> None:
+    """Open an ALS, BPR or logistic matrix factorisation that implicit trained."""
+    tables = Tables(item_table, interactions, user_table)
+    request = ImplicitRequest(name, tables, model, item_ids, user_ids, unknown_items)
+    _adopt(partial(bring_implicit, request), _Choices(preset, workspace, seed, read_settings(set_), json_))
 
 
 class _Choices(NamedTuple):

@@ -9,12 +9,17 @@ import pandas as pd
 import pytest
 
 from core.__main__ import main
+from core.data.dataset import Dataset
 from core.errors import ConfigError
 from core.pipeline import BuildRequest, plan
 from core.recommenders.base import embed_users, rank
 from core.runs import Run, list_runs, open_run
 from core.workspace import Workspace
 from tests.conftest import TINY_SETTINGS
+from tests.core.recommenders.blocks import dataset_of
+from tests.core.recommenders.implicit_models import COLD_USER, recommended, save_implicit, taste_log, train_implicit
+from tests.core.recommenders.recbole_files import write_checkpoint
+from tests.core.recommenders.test_recbole import SETTINGS, random_tensors
 from tests.core.test_command_line import two_lines
 
 SAE = [part for key, value in TINY_SETTINGS.items() if key.startswith("sae") for part in ("--set", f"{key}={value}")]
@@ -206,3 +211,77 @@ def test_what_is_brought_cannot_be_built() -> None:
     with pytest.raises(ConfigError, match="trained elsewhere") as error:
         plan(BuildRequest("demo", "precomputed", None))
     assert "python -m core import" in error.value.fix
+
+
+def write_tables(folder: Path, log: Dataset, shift: int = 0, *, times: bool = True) -> tuple[str, str]:
+    """Write a log as a person's tables, its items called `i1`, `i2`, ... and its users `u1`, `u2`, ..."""
+    items = [f"i{n + shift}" for n in range(log.n_items)]
+    pd.DataFrame({"item_id": items, "title": [f"Film {i}" for i in items]}).to_csv(folder / "items.csv", index=False)
+    table = {"user_id": [f"u{u + shift}" for u in log.user_index], "item_id": [items[i] for i in log.item_index]}
+    if times:
+        table["timestamp"] = range(log.n_interactions)
+    pd.DataFrame(table).to_csv(folder / "log.csv", index=False)
+    return str(folder / "items.csv"), str(folder / "log.csv")
+
+
+@pytest.mark.parametrize("kind", ["als", "bpr", "logistic"])
+def test_a_model_of_implicit_gives_its_own_lists(kind: str, tmp_path: Path) -> None:
+    theirs, log = train_implicit(kind, taste_log()), taste_log()
+    theirs.save(tmp_path / "model.npz")
+    items, interactions = write_tables(tmp_path, log)
+    (tmp_path / "users.txt").write_text("\n".join(f"u{u}" for u in range(log.n_users)))
+    given = ["--item-table", items, "--interactions", interactions, "--user-ids", str(tmp_path / "users.txt")]
+    where = ["--name", "mine", "--workspace", str(tmp_path / "w"), "--set", "split.n_held_out=1"]
+    assert main(["import", "implicit", str(tmp_path / "model.npz"), *given, *where]) == 0
+    store = Workspace(tmp_path / "w")
+    meta = next(m for m in store.artefacts("recommender") if m.config.get("source", {}).get("kind") == "implicit")
+    run = Run(store, {**meta.parents, "recommender": meta.id})
+    assert run.recommender.name == ("als" if kind == "als" else "precomputed")
+    known = np.setdiff1d(np.arange(log.n_users), COLD_USER)
+    rows = np.array([run.full.users.index(f"u{u}") for u in known])
+    best = rank(run.recommender.score(embed_users(run.recommender, run.full, rows)), 20, run.full.histories(rows))
+    assert np.array_equal(best, recommended(theirs, log, known, 20))
+
+
+def test_ids_for_a_model_of_implicit_must_be_as_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    save_implicit(tmp_path / "model.npz", "als")
+    items, _ = write_tables(tmp_path, taste_log())
+    (tmp_path / "few.txt").write_text("i0\ni1\n")
+    given = ["--item-table", items, "--item-ids", str(tmp_path / "few.txt"), "--name", "x"]
+    assert main(["import", "implicit", str(tmp_path / "model.npz"), *given, "--workspace", str(tmp_path / "w")]) == 2
+    assert "items, and few.txt 2 ids" in two_lines(capsys)[0]
+
+
+def recbole_command(folder: Path, model: str, *, times: bool = True) -> list[str]:
+    """Give the command that imports a checkpoint of random tensors with its log."""
+    log = dataset_of([[0, 1, 2], [3, 4, 5, 6], [1, 3, 5], [0, 6, 2, 4], [6, 5, 1]], 7)
+    checkpoint = write_checkpoint(folder / "m.pth", model, SETTINGS[model], random_tensors(model))
+    items, interactions = write_tables(folder, log, times=times)
+    for kind, n in (("i", 7), ("u", 5)):
+        (folder / f"{kind}.json").write_text(json.dumps(["[PAD]", *(f"{kind}{k}" for k in range(n))]))
+    given = ["--item-table", items, "--interactions", interactions, "--name", "rb", "--set", "split.n_held_out=1"]
+    ids = ["--item-ids", str(folder / "i.json"), "--user-ids", str(folder / "u.json")]
+    return ["import", "recbole", str(checkpoint), *given, *ids, "--workspace", str(folder / "w")]
+
+
+def test_a_bpr_of_recbole_is_opened_with_its_users(tmp_path: Path) -> None:
+    assert main(recbole_command(tmp_path, "BPR")) == 0
+    run, tensors = newest(tmp_path / "w"), random_tensors("BPR")
+    users, items = (tensors[f"{kind}_embedding.weight"][1:].detach().numpy() for kind in ("user", "item"))
+    rows = np.array([run.full.users.index(f"u{u}") for u in range(5)])
+    scores = run.recommender.score(embed_users(run.recommender, run.full, rows))
+    np.testing.assert_allclose(scores, users @ items.T, rtol=1e-4, atol=1e-5)
+
+
+def test_a_sasrec_of_recbole_needs_the_order_of_each_history(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = recbole_command(tmp_path, "SASRec", times=False)
+    assert main(given) == 2
+    problem, fix = two_lines(capsys)
+    assert "no column timestamp" in problem and "--order as-given" in fix
+    assert main([*given, "--order", "as-given"]) == 0
+    assert Workspace(tmp_path / "w").artefacts("recommender")[0].config["name"] in ("sasrec", "popularity", "ease")
+    place = given.index("--interactions")
+    assert main(given[:place] + given[place + 2 :]) == 2
+    assert "SASRec has no vectors of users" in two_lines(capsys)[0]
