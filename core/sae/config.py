@@ -30,6 +30,9 @@ class TrainConfig:
         cosine: Weight of 1 - cosine.
         prediction: Weight of the squared difference of the scores, through the frozen recommender.
         n_prediction_rows: Viewers a step that the prediction term looks at.
+        n_prediction_pairs: Pairs of a viewer and a score a step that it compares, equally many for each viewer, drawn
+            at random; 0: all scores. For recommenders of which a few scores cost much less than all.
+        prediction_top_n: Above 0, so many of the highest scores of each viewer count as much as all that are compared.
         l1: Weight of the sum of activations (`relu` only).
         kl: Weight of the KL divergence of mean activations from `kl_rho` (`relu` only).
         kl_rho: The mean activation that `kl` pulls every neuron towards, in (0, 1).
@@ -70,6 +73,8 @@ class TrainConfig:
     cosine: float = 1.0
     prediction: float = 0.0
     n_prediction_rows: int = 64
+    n_prediction_pairs: int = 0
+    prediction_top_n: int = 0
     l1: float = 0.0
     kl: float = 0.0
     kl_rho: float = 0.05
@@ -113,7 +118,8 @@ class TrainConfig:
             "Set sae.levels to 0.25,0.5,0.75,1, for example.",
         )
         weights = ("mse", "fvu", "cosine", "prediction")
-        for name in (*weights, "l1", "kl", "sparsity", "auxk_coefficient", "item_weight"):
+        others = ("l1", "kl", "sparsity", "auxk_coefficient", "item_weight", "n_prediction_pairs", "prediction_top_n")
+        for name in (*weights, *others):
             value = getattr(self, name)
             check(
                 value is None or value >= 0, f"{name} is {value}, expected 0 or more.", f"Set sae.{name} to 0 or more."

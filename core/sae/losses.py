@@ -3,17 +3,20 @@
 `x` and `x_hat` are (n, d_in): the embeddings and what the SAE makes of them; `acts` are (n, d_sae) activations, >= 0.
 """
 
+import inspect
 from collections.abc import Callable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 TINY = 1e-8
 """Keeps a division by a vanishing norm or variance finite."""
 
-Scorer = Callable[[Tensor], Tensor]
-"""A frozen recommender: (n, d_in) embeddings to (n, n_items) scores, differentiable in the embeddings."""
+Scorer = Callable[..., Tensor]
+"""A frozen recommender, differentiable in the embeddings: `scorer(x)` gives the (n, n_columns) scores of (n, d_in)
+embeddings. One that can do with less takes `scorer(x, items=columns)` too: of (n, m) int64 column numbers, a row for
+each embedding, it gives the (n, m) scores and computes no others."""
 
 
 def mse(x: Tensor, x_hat: Tensor) -> Tensor:
@@ -112,12 +115,42 @@ def auxiliary_recsae(
     return min(n_dead / k_aux, 1) * loss
 
 
-def prediction(x: Tensor, x_hat: Tensor, scorer: Scorer) -> Tensor:
-    """Give the mean of `(score(x) - score(x_hat))**2` over rows and all items (Arviv et al. 2025, L_pred).
+def takes_items(scorer: Scorer) -> bool:
+    """Say whether a scorer can score some columns without the others."""
+    called = scorer.forward if isinstance(scorer, nn.Module) else scorer
+    return "items" in inspect.signature(called).parameters
+
+
+def scores(scorer: Scorer, x: Tensor, items: Tensor | None) -> Tensor:
+    """Give the (n, m) scores of the columns `items` (n, m), or of all: (n, n_columns)."""
+    if items is None:
+        return scorer(x)
+    return scorer(x, items=items) if takes_items(scorer) else scorer(x).gather(1, items)
+
+
+def prediction(x: Tensor, x_hat: Tensor, scorer: Scorer, *, items: Tensor | None = None, top_n: int = 0) -> Tensor:
+    """Give the mean of `(score(x) - score(x_hat))**2` over rows and columns (Arviv et al. 2025, L_pred).
 
     The gradient goes through the frozen scorer into `x_hat`; its parameters are never changed. The paper samples pairs
-    of users and items and rebuilds both; here rows are sampled, and all items are compared, as the scorer holds them.
+    of users and items and rebuilds both; here rows are sampled, and columns are compared as the scorer holds them.
+
+    Args:
+        x: (n, d_in).
+        x_hat: (n, d_in).
+        scorer: The recommender.
+        items: (n, m) the columns to compare in each row, or None: all.
+        top_n: Above 0, the result is the mean of two means, that one and the mean over the `top_n` columns that score
+            highest for `x`: what is recommended counts as much as all the rest. It takes the scores of all columns for
+            `x`, without a gradient.
     """
     with torch.no_grad():
-        wanted = scorer(x)
-    return functional.mse_loss(scorer(x_hat), wanted)
+        wanted = scorer(x) if items is None or top_n else scores(scorer, x, items)
+    if not top_n:
+        return functional.mse_loss(scores(scorer, x_hat, items), wanted)
+    best = wanted.topk(min(top_n, wanted.shape[1]), dim=1).indices
+    rest = torch.arange(wanted.shape[1]).expand_as(wanted) if items is None else items
+    columns = torch.cat([rest, best], dim=1)
+    found = scorer(x_hat).gather(1, columns) if items is None else scores(scorer, x_hat, columns)
+    squares = (found - wanted.gather(1, columns)).square()
+    n_rest = rest.shape[1]
+    return (squares[:, :n_rest].mean() + squares[:, n_rest:].mean()) / 2

@@ -67,7 +67,7 @@ def train(
         config: The recipe.
         seed: Of the start, the batches and the dropped histories.
         X_items: (n_items, d_in) item probes trained on beside the viewers, or None.
-        scorer: The frozen recommender in torch, (n, d_in) to (n, n_items); needed when `config.prediction` is above 0.
+        scorer: The frozen recommender in torch (see `losses.Scorer`); needed when `config.prediction` is above 0.
         augment: Embeds histories anew with a part dropped; needed when `config.history_dropout` is above 0.
         progress: Told the loss, l0 and the share of dead neurons. It may raise KeyboardInterrupt, which passes through.
 
@@ -97,6 +97,7 @@ class _Training:
     ) -> None:
         self.populations, self.scorer, self.augment = populations, scorer, augment
         self.seed, self.rng = seed, generator(seed, "sae", "batches")
+        self.pairs_rng = generator(seed, "sae", "pairs")
         d_in = populations[0].shape[1]
         self.global_scale = float(np.sqrt(np.mean([np.square(p).mean() for p in populations]))) or 1.0
         self.normaliser = _normaliser(d_in, config.normalisation, self.global_scale)
@@ -113,6 +114,8 @@ class _Training:
         W_dec, b_dec = self._start(derive_seed(seed, "sae", "start"))
         self.weights = Weights(W_dec, b_dec, tied=config.tied, thresholds=self.variant.threshold == "learnt")
         self._start_thresholds()
+        self.n_columns = 0
+        """Scores of an embedding; 0 where it was not asked yet."""
         self.silent_steps = torch.zeros(config.d_sae, dtype=torch.int64)
         self.chosen = torch.zeros(config.d_sae, dtype=torch.bool)
         """Neurons that were among the k of some embedding in this epoch."""
@@ -311,8 +314,21 @@ class _Training:
             assert self.scorer is not None
             some = slice(config.n_prediction_rows)
             x, x_hat = (part[some] * scale[some] + shift[some] for part in (batch.x, batch.x_hat))
-            terms["prediction"] = config.prediction * losses.prediction(x, x_hat, self.scorer)
+            terms["prediction"] = config.prediction * losses.prediction(
+                x, x_hat, self.scorer, items=self._pairs(x), top_n=config.prediction_top_n
+            )
         return terms | self.variant.penalty(batch, config)
+
+    def _pairs(self, x: Tensor) -> Tensor | None:
+        """Draw the columns whose scores are compared, (n, m); None: all."""
+        if not self.config.n_prediction_pairs:
+            return None
+        if not self.n_columns:
+            assert self.scorer is not None
+            with torch.no_grad():
+                self.n_columns = self.scorer(x[:1]).shape[1]
+        each = -(-self.config.n_prediction_pairs // len(x))
+        return torch.from_numpy(self.pairs_rng.integers(self.n_columns, size=(len(x), each)))
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:

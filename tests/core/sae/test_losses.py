@@ -122,3 +122,63 @@ def test_the_prediction_loss_compares_scores_and_its_gradient_reaches_the_recons
     assert value.item() == pytest.approx(5 / 3)
     value.backward()
     assert torch.allclose(x_hat.grad, t([-2 * (2 * 2 + 1) / 3, -2 * 1 / 3]))
+
+
+V = torch.tensor([[2.0, 0.0], [0.0, 1.0], [1.0, 1.0], [-1.0, 3.0]])
+
+
+class Pairs:
+    """A linear scorer that says how many scores it was asked for."""
+
+    def __init__(self):
+        self.n_scores = 0
+
+    def __call__(self, x, items=None):
+        if items is None:
+            self.n_scores += len(x) * len(V)
+            return x @ V.T
+        self.n_scores += items.numel()
+        return torch.einsum("nd,nmd->nm", x, V[items])
+
+
+def plain(x):
+    return x @ V.T
+
+
+def test_only_the_chosen_columns_are_scored_and_compared():
+    x, x_hat, scorer = t([1, 1], [0, 2]), t([0, 1], [1, 2]), Pairs()
+    # Row 1 differs by (2, 0, 1, -1), row 2 by (-2, 0, -1, 1).
+    items = torch.tensor([[0, 1], [2, 2]])
+    value = losses.prediction(x, x_hat, scorer, items=items)
+    assert value.item() == pytest.approx((4 + 0 + 1 + 1) / 4)
+    assert scorer.n_scores == 2 * items.numel()
+    assert losses.prediction(x, x_hat, plain, items=items).item() == pytest.approx(value.item())
+
+
+@pytest.mark.parametrize("top_n", [0, 2, 9])
+def test_all_columns_as_pairs_are_the_full_form(top_n):
+    x, x_hat = torch.randn(5, 2), torch.randn(5, 2, requires_grad=True)
+    everything = torch.stack([torch.randperm(4) for _ in range(5)])
+    full = losses.prediction(x, x_hat, plain, top_n=top_n)
+    pairs = losses.prediction(x, x_hat, Pairs(), items=everything, top_n=top_n)
+    assert pairs.item() == pytest.approx(full.item(), rel=1e-5)
+    ours, theirs = (torch.autograd.grad(value, [x_hat])[0] for value in (full, pairs))
+    assert torch.allclose(ours, theirs, atol=1e-6)
+
+
+def test_the_highest_scores_count_as_much_as_all_that_are_compared():
+    # Scores 2, 2, 3, 5 and 0, 2, 2, 6: squares 4, 0, 1, 1, and the two highest are the last two.
+    x, x_hat = t([1, 2]), t([0, 2])
+    assert losses.prediction(x, x_hat, plain).item() == pytest.approx(6 / 4)
+    assert losses.prediction(x, x_hat, plain, top_n=2).item() == pytest.approx((6 / 4 + 1) / 2)
+    picked = losses.prediction(x, x_hat, plain, items=torch.tensor([[0]]), top_n=2)
+    assert picked.item() == pytest.approx((4 + 1) / 2)
+
+
+def test_a_scorer_says_by_its_arguments_whether_it_can_do_with_fewer_columns():
+    class Module(torch.nn.Module):
+        def forward(self, x, items=None):
+            return x
+
+    assert losses.takes_items(Pairs()) and losses.takes_items(Module())
+    assert not losses.takes_items(plain) and not losses.takes_items(torch.nn.Linear(2, 4))

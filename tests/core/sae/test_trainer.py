@@ -95,17 +95,34 @@ class ScorerModule(torch.nn.Module):
         return u @ self.V.T
 
 
-def test_the_prediction_term_improves_scores_and_leaves_the_scorer_frozen():
+@pytest.mark.parametrize("how", [{}, {"n_prediction_pairs": 100}, {"prediction_top_n": 1}])
+def test_the_prediction_term_improves_scores_and_leaves_the_scorer_frozen(how):
     V = np.zeros((3, 16))
     V[:, 0] = [5, -5, 5]  # only the first dimension matters to the recommender
     scorer = ScorerModule(V)
     config = dataclasses.replace(SMALL, d_sae=8, k=2, n_steps=300)
     plain, _ = train(X, config, seed=0)
-    aware, _ = train(X, dataclasses.replace(config, prediction=1.0), seed=0, scorer=scorer)
+    aware, _ = train(X, dataclasses.replace(config, prediction=1.0, **how), seed=0, scorer=scorer)
     error = [np.abs(sae.reconstruct(X) - X)[:, 0].mean() for sae in (plain, aware)]
     assert error[1] < error[0] / 2
     assert np.array_equal(scorer.V.detach().numpy(), V.astype(np.float32))
     assert scorer.V.grad is None
+
+
+def test_pairs_are_drawn_anew_each_step_over_all_columns_and_alike_from_a_seed():
+    drawn = []
+
+    def scorer(x, items=None):
+        if items is not None and not x.requires_grad:
+            drawn.append(items.numpy())
+        return torch.zeros(len(x), 30) + x.sum() if items is None else x.sum() + 0 * items
+
+    config = dataclasses.replace(SMALL, prediction=1.0, n_steps=40, n_prediction_rows=8, n_prediction_pairs=20)
+    (first, _), (second, _) = (train(X, config, seed=0, scorer=scorer) for _ in range(2))
+    assert np.array_equal(first.W_dec, second.W_dec)
+    assert {items.shape for items in drawn} == {(8, 3)}, "as many for each of the 8 viewers, 20 at least"
+    assert len(drawn) == 80 and not np.array_equal(drawn[0], drawn[1]) and np.array_equal(drawn[0], drawn[40])
+    assert set(np.unique(drawn)) == set(range(30))
 
 
 def test_the_prediction_term_looks_at_viewers_and_not_at_items():
