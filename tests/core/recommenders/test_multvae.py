@@ -11,6 +11,7 @@ import torch
 from safetensors.numpy import load, save
 
 from core.errors import ConfigError, TrainingError
+from core.recommenders import multvae_training
 from core.recommenders.base import Recommender, rank
 from core.recommenders.multvae import MultVAE, MultVAEConfig, Weights
 from core.recommenders.multvae_training import negative_elbo
@@ -133,6 +134,26 @@ def test_a_saved_file_restores_either_decoder(decoder: str) -> None:
     x = model.embed([np.array([1, 2])])
     assert np.array_equal(again.score(again.embed([np.array([1, 2])])), model.score(x))
     assert (again.linear is None) == (model.linear is None) == (decoder == "hidden")
+
+
+def test_each_step_hides_a_part_of_the_histories_and_the_kl_divergence_comes_in_slowly(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[torch.Tensor, torch.Tensor, float]] = []
+
+    def watch(w: Any, items: Any, offsets: Any, kept: Any, noise: Any, kl_weight: float) -> torch.Tensor:
+        seen.append((kept, noise, kl_weight))
+        return negative_elbo(w, items, offsets, kept, noise, kl_weight)
+
+    monkeypatch.setattr(multvae_training, "negative_elbo", watch)
+    config = dataclasses.replace(SMALL, dropout=0.25, kl_weight=0.4, epochs=4, min_steps=1, batch_size=60)
+    MultVAE.fit(block_log()[0], config, seed=0)
+    assert [weight for _, _, weight in seen] == pytest.approx([0, 0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.4])
+    kept = torch.stack([kept for kept, _, _ in seen])
+    assert kept.unique().tolist() == pytest.approx([0, 4 / 3])
+    assert kept.mean().item() == pytest.approx(1, abs=0.05) and not torch.equal(kept[0], kept[1])
+    noise = torch.stack([noise for _, noise, _ in seen])
+    assert noise.mean().item() == pytest.approx(0, abs=0.05) and noise.std().item() == pytest.approx(1, abs=0.05)
 
 
 def test_the_kl_divergence_draws_viewers_to_the_prior() -> None:
