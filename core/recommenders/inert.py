@@ -119,7 +119,7 @@ class Machine:
                     self.refuse("goes on after the end of its data.pkl")
                 STEPS[opcode.name](self, arg)
         except (ValueError, DeprecationWarning) as error:  # of genops, which warns of an odd escape in old text
-            self.refuse(f"has a damaged data.pkl ({one_line(str(error), 100)})")
+            self.refuse(f"has a damaged data.pkl ({one_line(str(error)[:500], 100)})")
         except IndexError:
             self.refuse("takes more from its stack than is there")
         if len(self.stack) != 1 or self.below:
@@ -217,12 +217,15 @@ class Machine:
 
     def name(self, module: object, attribute: object) -> None:
         """Push a name when it is one of those that are known."""
+        if not (isinstance(module, str) and isinstance(attribute, str)):
+            self.refuse(f"makes a name of {shown(module)} and {shown(attribute)}")
         path = f"{module}.{attribute}"
         for old, new in RENAMED:
             path = new + path.removeprefix(old) if path.startswith(old) else path
-        known = path in NAMES or path in CALLS or MODEL_CLASS.fullmatch(path)
-        if not (isinstance(module, str) and isinstance(attribute, str) and known):
-            self.refuse(f"asks for {one_line(path, 100)!r}, which is not on the list of what a checkpoint may name")
+        if path not in NAMES and path not in CALLS and not MODEL_CLASS.fullmatch(path):
+            self.refuse(
+                f"asks for {one_line(path[:200], 100)!r}, which is not on the list of what a checkpoint may name"
+            )
         self.stack.append(Name(path))
 
     def stack_global(self, _: object) -> None:
@@ -244,7 +247,7 @@ class Machine:
         try:
             self.stack.append(CALLS[called.path](*args))
         except (TypeError, ValueError, OverflowError) as error:
-            self.refuse(f"calls {called.path!r} with what does not fit ({one_line(str(error), 100)})")
+            self.refuse(f"calls {called.path!r} with what does not fit ({one_line(str(error)[:500], 100)})")
 
     def new(self, _: object) -> None:
         """Interpret the making of RecBole's Config: a record."""

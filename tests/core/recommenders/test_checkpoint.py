@@ -147,6 +147,10 @@ def legacy() -> bytes:
 
 DEEP = b"]" * 5_000 + b"a" * 4_999
 LOOP = op("EMPTY_LIST") + op("MEMOIZE") + op("BINGET", b"\0") + op("APPEND")
+LAUGHS = op("EMPTY_LIST") + b"".join(
+    op("MEMOIZE") + op("EMPTY_LIST") + op("MARK") + op("BINGET", bytes([i])) * 10 + op("APPENDS") for i in range(30)
+)
+"""A list of ten lists of ten lists, ...: written out it would have no end."""
 TAKEN = named("builtins", "getattr")
 CONFIG = named("recbole.config.configurator", "Config")
 HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
@@ -161,6 +165,19 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
     "Popen": (lambda: whole(entry(called("subprocess", "Popen", text(TOUCH)))), r"subprocess\.Popen"),
     "torch's own loader": (lambda: whole(entry(called("torch", "load", text("x")))), r"torch\.load"),
     "numpy's own loader": (lambda: whole(entry(called("numpy", "load", text("x")))), r"numpy\.load"),
+    "a name that is not even called": (lambda: whole(entry(named("os", "system"))), r"asks for 'os\.system'"),
+    "a name in the old way": (lambda: whole(entry(op("GLOBAL", b"os\nsystem\n"))), r"asks for 'os\.system'"),
+    "a name made of a number": (lambda: whole(entry(number(1) + text("x") + op("STACK_GLOBAL"))), "makes a name of 1"),
+    "a name whose text has no end": (lambda: whole(entry(LAUGHS + text("x") + op("STACK_GLOBAL"))), "makes a name of"),
+    "a name of a million letters": (
+        lambda: whole(entry(op("BINUNICODE", struct.pack("<I", 10**6), b"x" * 10**6) + text("y") + op("STACK_GLOBAL"))),
+        "asks for 'xxx",
+    ),
+    "a call with a list": (lambda: whole(entry(named("torch", "Size") + op("EMPTY_LIST") + op("REDUCE"))), "calls"),
+    "an addition to a tuple": (lambda: whole(entry(b")Na")), "appends to a value of type tuple"),
+    "an addition to text": (lambda: whole(entry(text("x") + b"(N\x90")), "adds to a value of type str"),
+    "an entry of a list": (lambda: whole(entry(b"]NNs")), "sets entries of a value of type list"),
+    "a key without a value": (lambda: whole(entry(b"}(NNNu")), "sets entries of a value of type dict"),
     "a way in by dots": (
         lambda: whole(entry(called("collections", "OrderedDict.__init__.__globals__", text("x")))),
         "__globals__",
@@ -200,6 +217,16 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         lambda: whole(entry(named("torch._utils", "_rebuild_tensor_v2") + op("EMPTY_TUPLE") + op("NEWOBJ"))),
         "makes an object",
     ),
+    "state for a member of an enum": (
+        lambda: whole(
+            entry(called("recbole.utils.enum_type", "ModelType", number(1)) + op("EMPTY_DICT") + op("BUILD"))
+        ),
+        "sets the state of 'recbole.utils",
+    ),
+    "state twice": (
+        lambda: whole(entry(CONFIG + op("EMPTY_TUPLE") + op("NEWOBJ") + (op("EMPTY_DICT") + op("BUILD")) * 2)),
+        "sets the state of 'recbole.config",
+    ),
     "state for a list": (
         lambda: whole(entry(op("EMPTY_LIST") + op("EMPTY_DICT") + op("BUILD"))),
         "sets the state of a value of type list",
@@ -230,6 +257,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
         "refers to a value of type str",
     ),
     "a storage of another kind": (lambda: whole(entry(storage(what="module"))), "refers to a value of type tuple"),
+    "a storage of no numbers": (lambda: whole(entry(storage(kind="Size"))), "refers to a value of type tuple"),
     "a storage that is not there": (lambda: whole(entry(storage(key="7"))), r"lacks the member 'data/7'"),
     "a storage outside data": (lambda: whole(entry(storage(key="../data.pkl"))), "lacks the member"),
     "a storage of another size": (lambda: whole(entry(storage(numel=7))), "24 bytes in data/0, expected 28"),
