@@ -58,7 +58,12 @@ def run() -> None:
         show_examples(shown, j)
     with right:
         show_figure(purity_figure(purity_rows(shown, j)))
-        show_figure(popularity(shown, facts))
+        if shown.dataset.n_interactions:
+            show_figure(popularity(shown, facts))
+        else:
+            with st.container(border=True):
+                show_title("Popular or rare", "")
+                show_note("The model was brought without a log, so nothing is known of what is popular.")
     left, right = st.columns(2)
     edges = table.histogram_edges[j]
     with left:
@@ -117,12 +122,15 @@ def show_strip(shown: Run, facts: Any) -> None:
     n_users, n_items = shown.dataset.n_users, shown.dataset.n_items
     n = min(int(facts["n_items_firing"]), 20)
     match = f"{facts['best_concept']} · n = {n}" if facts["best_concept"] else f"n = {n}"
+    head = (
+        f"catalogue: {percent(share_of_items(shown)[0], 1)}" if shown.dataset.n_interactions else "no log was brought"
+    )
     show_metrics(
         [
             Metric("fires_viewers", percent(facts["density_users"], 1), f"{facts['n_users_firing']:,} of {n_users:,}"),
             Metric("fires_items", percent(facts["density_items"], 1), f"{facts['n_items_firing']:,} of {n_items:,}"),
             Metric("max_activation", number(facts["max_activation"]), f"strong: {number(facts['strong_activation'])}"),
-            Metric("head_share", percent(facts["head_share"]), f"catalogue: {percent(share_of_items(shown)[0], 1)}"),
+            Metric("head_share", percent(facts["head_share"]), head),
             Metric("purity", percent(facts["purity_at_20"]), match, "Purity@20"),
             Metric("lift", f"{number(facts['lift'], 1)} ×", f"base rate {percent(facts['base_rate'], 1)}"),
         ]

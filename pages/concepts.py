@@ -24,7 +24,7 @@ def run() -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         show_header("Concepts", QUESTION)
         download = st.empty()
-    chosen = show_filters(len(concepts) - alive)
+    chosen = show_filters(len(concepts) - alive, bool(shown.dataset.n_interactions))
     found = select(concepts, chosen)
     download.download_button(
         "Download as CSV", to_csv(found), f"concepts-{shown.id}.csv", "text/csv", icon=":material/download:",
@@ -40,8 +40,8 @@ def run() -> None:
     show_figure(density_figure(found["density_users"].to_numpy(), shown.dataset.n_users))
 
 
-def show_filters(n_dead: int) -> state.Filters:
-    """Draw the search and the filter chips, and give what is chosen."""
+def show_filters(n_dead: int, with_log: bool) -> state.Filters:
+    """Draw the search and the filter chips, and give what is chosen; without a log no audience is known."""
     state.seed_filters()
     with st.container(border=True):
         st.text_input(
@@ -57,10 +57,11 @@ def show_filters(n_dead: int) -> state.Filters:
                 bind="query-params",
                 help=help_of("purity"),
             )
-            st.pills(
-                "Audience", state.AUDIENCES, selection_mode="multi", key=state.HEAD, bind="query-params",
-                help="Thirds of the concepts by head share. " + help_of("head_share"),
-            )  # fmt: skip
+            if with_log:
+                st.pills(
+                    "Audience", state.AUDIENCES, selection_mode="multi", key=state.HEAD, bind="query-params",
+                    help="Thirds of the concepts by head share. " + help_of("head_share"),
+                )  # fmt: skip
             st.pills(
                 "Fires in", list(state.BANDS), selection_mode="multi", key=state.BAND, bind="query-params",
                 help="Rare: up to 1 % of the viewers. Common: up to 20 %. Widespread: more. " + help_of("density"),

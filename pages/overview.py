@@ -8,6 +8,7 @@ import streamlit as st
 
 from core.errors import MissingStageError
 from core.pipeline import DEMO
+from core.recommenders.base import entry
 from core.runs import Run
 from dashboard import cache
 from dashboard.charts import DASH, match_phrase, number, percent, table_html
@@ -73,7 +74,7 @@ def show_funnel(shown: Run, report: dict[str, Any]) -> None:
             f"{data['n_users']:,} viewers · {data['n_items']:,} items · {data['n_interactions']:,} interactions",
         ),
         (
-            "Recommender", model["name"].upper(),
+            "Recommender", entry(model["name"]).title,
             f"{model['d_in']} numbers a viewer · recall@20 {number(_value(model, 'recall_at_20'), 3)}",
         ),
         (
@@ -96,9 +97,10 @@ def show_measures(report: dict[str, Any]) -> None:
     random, raw = (_value(neurons["baselines"][name], "20") for name in ("random_directions", "raw_dimensions"))
     low, high = interval(sae, "ndcg")
     kept = f"95 %: {percent(1 - high)} to {percent(1 - low)}" if np.isfinite(low) else "no interval"
+    kept = f"{kept}, n = {sae['n_unseen_viewers']:,}" if report["dataset"]["n_interactions"] else "no log was brought"
     show_metrics(
         [
-            Metric("fidelity", percent(1 - _value(sae, "ndcg_loss"), 1), f"{kept}, n = {sae['n_unseen_viewers']:,}"),
+            Metric("fidelity", percent(1 - _value(sae, "ndcg_loss"), 1), kept),
             Metric("overlap", number(_value(sae, "rbo_at_30")), "1 is identical"),
             Metric(
                 "purity", percent(_value(neurons["paper_purity"], "20")),
@@ -138,6 +140,12 @@ def show_cost(report: dict[str, Any]) -> None:
     """Draw what is lost by looking through the SAE, before anything is steered."""
     sae = report["sae"]
     show_section("What the lens itself costs", "before anything is steered")
+    if not report["dataset"]["n_interactions"]:
+        show_note(
+            "The model was brought without a log, so no titles are held out and list quality cannot be measured. "
+            "“Order kept” above compares the lists themselves. Steering keeps what the SAE cannot explain."
+        )
+        return
     rows = []
     for name, title in (("recall", "Recall@20"), ("ndcg", "nDCG@20")):
         low, high = interval(sae, name)

@@ -59,7 +59,8 @@ def choose_viewer(shown: Run) -> Viewer:
         kind = "Simulated viewer" if shown.dataset.simulated else "Viewer"
         name = f"{kind} {shown.dataset.users.ids[viewer.user or 0]}"
     last = ", ".join(one_line(titles[i], 40) for i in viewer.history[-3:])
-    show_note(f"{name}: {history_phrase(len(viewer.history))}, the latest {last}.", width="content")
+    latest = f", the latest {last}" if last else ""
+    show_note(f"{name}: {history_phrase(len(viewer.history))}{latest}.", width="content")
     return viewer
 
 

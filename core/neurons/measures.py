@@ -37,7 +37,15 @@ def firing(item_acts: np.ndarray, user_acts: np.ndarray) -> pd.DataFrame:
 def popularity(
     item_acts: np.ndarray, top_items: np.ndarray, top_users: np.ndarray, dataset: Dataset
 ) -> dict[str, np.ndarray]:
-    """Give the columns of `NeuronTable.frame` about popularity: of the items and of the top viewers' histories."""
+    """Give the columns of `NeuronTable.frame` about popularity: of the items and of the top viewers' histories.
+
+    Without any interaction nothing is known of popularity: NaN.
+    """
+    names = ("head", "mid", "tail")
+    if not dataset.n_interactions:
+        columns = [f"{name}_share" for name in names] + [f"viewer_{name}_share" for name in names]
+        columns += [f"popularity_percentile_at_{n}" for n in LENGTHS]
+        return {name: np.full(len(top_items), np.nan) for name in columns}
     groups = popularity_groups(dataset.item_counts)
     member = np.stack([groups == g for g in range(3)], axis=1).astype(np.float64)
     mass = np.maximum(item_acts, 0).T.astype(np.float64) @ member
@@ -46,8 +54,8 @@ def popularity(
     histories = dataset.matrix()
     lengths = np.diff(histories.indptr)[:, None]
     of_user = np.divide(histories @ member, lengths, out=np.full((dataset.n_users, 3), np.nan), where=lengths > 0)
-    out = {f"{name}_share": shares[:, g] for g, name in enumerate(("head", "mid", "tail"))}
-    for g, name in enumerate(("head", "mid", "tail")):
+    out = {f"{name}_share": shares[:, g] for g, name in enumerate(names)}
+    for g, name in enumerate(names):
         out[f"viewer_{name}_share"] = _mean_at(of_user[:, g], top_users, top_users.shape[1], 1)
     place = np.empty(dataset.n_items)
     place[np.argsort(-dataset.item_counts, kind="stable")] = np.arange(dataset.n_items) / max(dataset.n_items, 1)

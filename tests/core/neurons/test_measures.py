@@ -83,6 +83,16 @@ def test_the_popularity_percentile_is_zero_for_the_most_popular_item_first():
     np.testing.assert_allclose(found, [4.5 / 20, 14.5 / 20])
 
 
+def test_without_a_log_nothing_is_known_of_popularity():
+    dataset, top = catalogue([[]] * 20, histories=[[], []]), np.tile(np.arange(20), (2, 1))
+    found, known = (
+        popularity(np.ones((20, 2)), top, np.array([[0, 1]] * 2), dataset),
+        catalogue([[]] * 20, histories=[[1], [2]]),
+    )
+    assert list(found) == list(popularity(np.ones((20, 2)), top, np.array([[0, 1]] * 2), known))
+    assert all(np.isnan(column).all() and column.shape == (2,) for column in found.values())
+
+
 def test_a_top_viewer_without_a_history_does_not_spoil_the_mean():
     dataset = catalogue([[]] * 3, histories=[[0, 1], [0, 1], [0, 2], [0, 1, 2], [0], []])
     found = popularity(np.ones((3, 1)), np.full((1, 50), -1), np.array([[5, 4]]), dataset)
