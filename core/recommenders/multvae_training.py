@@ -8,6 +8,7 @@ where the encoder sees x / |x| with a part of its entries dropped. The input is 
 what the histories hold; the product with V is nearly all of a step.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -103,7 +104,7 @@ def train_multvae(x: sparse.csr_matrix, config: MultVAEConfig, *, seed: int, pro
                 step += 1
                 losses.append(loss.item())
             mean = float(np.mean(losses))
-            if not all(torch.isfinite(tensor).all() for tensor in w.values()):
+            if not math.isfinite(sum(float(tensor.detach().sum()) for tensor in w.values())):
                 raise TrainingError(
                     f"The weights of MultVAE are not finite after epoch {epoch + 1} of {epochs}, the loss is {mean:g}.",
                     f"Set recommender.learning_rate below {config.learning_rate:g}.",
