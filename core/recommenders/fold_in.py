@@ -12,6 +12,7 @@ brought to a fixed length.
 """
 
 from collections.abc import Mapping
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -19,11 +20,11 @@ import numpy as np
 from core.data.dataset import Histories, to_matrix
 
 POWERS = (0.0, 0.5, 1.0)
-"""A sum (ELSA, ALS), something between, a mean: the one that foretells users best who were set aside is taken."""
-PENALTY = 0.01
-"""Of the ridge regression, as a share of the mean variance of m(h)."""
+"""A sum (ELSA, ALS), something between, a mean."""
+PENALTIES = (1e-5, 1e-3, 1e-1)
+"""Of the ridge regression, in units of the mean variance of m(h)."""
 SET_ASIDE = 5
-"""Every fifth known user is set aside to choose the power."""
+"""Every fifth known user is set aside: the power and the penalty that foretell these best are taken."""
 USERS_A_WEIGHT = 2
 """A regression is tried where at least so many users are known for each number of a vector."""
 TASTE = 2.0
@@ -98,13 +99,13 @@ def regression(V: np.ndarray, histories: Histories, users: np.ndarray, length: f
     x = to_matrix(histories, len(V))
     sums, sizes = (x @ V).astype(np.float64), np.diff(x.indptr)
     aside = np.arange(len(users)) % SET_ASIDE == 0
-    errors = []
-    for power in POWERS:
+    errors = {}
+    for power, penalty in product(POWERS, PENALTIES):
         m = _pooled(sums, sizes, power)
-        W, c = _ridge(m[~aside], users[~aside])
-        errors.append(float(((m[aside] @ W + c - users[aside]) ** 2).sum()))
-    power = POWERS[int(np.argmin(errors))]
-    W, c = _ridge(_pooled(sums, sizes, power), users)
+        W, c = _ridge(m[~aside], users[~aside], penalty)
+        errors[power, penalty] = float(((m[aside] @ W + c - users[aside]) ** 2).sum())
+    power, penalty = min(errors, key=lambda choice: errors[choice])
+    W, c = _ridge(_pooled(sums, sizes, power), users, penalty)
     return FoldIn(W.astype(np.float32), c.astype(np.float32), power, length)
 
 
@@ -133,11 +134,11 @@ def _pooled(sums: np.ndarray, sizes: np.ndarray, power: float) -> np.ndarray:
     return sums / (np.maximum(sizes, 1) ** power)[:, None].astype(sums.dtype)
 
 
-def _ridge(m: np.ndarray, users: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give (W, c) of the least `|m W + c - users|² + penalty |W|²`; `c` is not penalised."""
+def _ridge(m: np.ndarray, users: np.ndarray, penalty: float) -> tuple[np.ndarray, np.ndarray]:
+    """Give (W, c) of the least `|m W + c - users|² + penalty tr(cov m) n / d |W|²`; `c` is not penalised."""
     mean_m, mean_u = m.mean(axis=0), users.mean(axis=0, dtype=np.float64)
     centred = m - mean_m
     gram = centred.T @ centred
-    penalty = PENALTY * np.trace(gram) / len(gram) or 1.0
-    W = np.linalg.solve(gram + penalty * np.eye(len(gram)), centred.T @ (users - mean_u))
+    weight = penalty * np.trace(gram) / len(gram) or 1.0
+    W = np.linalg.solve(gram + weight * np.eye(len(gram)), centred.T @ (users - mean_u))
     return W, mean_u - mean_m @ W
