@@ -202,7 +202,8 @@ def _both_ways(
     others = model.embed(split.history.histories(users)) if trained is None else trained[users]
     targets = [split.targets[u] for u in users]
     other = ndcg_at_n(rank(model.score(others), N_ACCURACY, seen), targets, N_ACCURACY)
-    if trained is None:  # the measured ones are those that the model brought
+    if trained is None:  # the measured ones are those that the model brought, but for users it brought none of
+        other[np.isnan(np.asarray(model.native_users)[users, 0])] = np.nan
         return {"ndcg_by_training": measured, "ndcg_by_fold_in": other}
     other[np.diff(split.train.indptr)[users] == 0] = np.nan  # training knew nothing of them
     return {"ndcg_by_training": other, "ndcg_by_fold_in": measured}

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,8 +12,11 @@ import pytest
 from core.__main__ import main
 from core.data.dataset import Dataset
 from core.errors import ConfigError
+from core.evaluation.ranking import ndcg_at_n
 from core.pipeline import BuildRequest, plan
 from core.recommenders.base import embed_users, rank
+from core.recommenders.precomputed import Precomputed
+from core.report import recommender_metrics
 from core.runs import Run, list_runs, open_run
 from core.workspace import Workspace
 from tests.conftest import TINY_SETTINGS
@@ -80,6 +84,23 @@ def test_vectors_that_come_back_give_the_lists_of_the_original(
     assert len(report["recommender"]["source"]["files"]["users"]["sha256"]) == 64
     out = capsys.readouterr().out
     assert "precomputed on mine" in out and (f"{0 if not log else 90} viewers") in out
+
+
+def test_users_without_a_vector_do_not_count_in_what_folding_in_costs(tiny_run: Run) -> None:
+    parts, items = tiny_run.split, tiny_run.recommender.embed_items()
+    users = RNG.normal(size=(90, items.shape[1])).astype(np.float32)
+    users[::2] = tiny_run.recommender.embed(parts.history.histories(range(0, 90, 2)))
+    users[45:] = np.nan
+    bias = np.zeros(len(items), np.float32)
+    model: Any = Precomputed.bring(parts.history, items, bias, users, "dot")
+    found = recommender_metrics(model, parts, seed=0).metrics["fold_in_ndcg_loss"]
+
+    def ndcg(rows: np.ndarray) -> float:
+        history, targets = parts.history.histories(range(45)), [parts.targets[u] for u in range(45)]
+        return float(np.nanmean(ndcg_at_n(rank(model.score(rows), 20, history), targets, 20)))
+
+    folded = model.embed(parts.history.histories(range(45)))
+    assert found == pytest.approx(1 - ndcg(folded) / ndcg(users[:45]))
 
 
 def test_only_item_vectors_and_a_log_are_enough(model: Path, tiny_folder: Path, tmp_path: Path) -> None:
