@@ -104,7 +104,8 @@ def regression(V: np.ndarray, histories: Histories, users: np.ndarray, length: f
         m = _pooled(sums, sizes, power)
         W, c = _ridge(m[~aside], users[~aside], penalty)
         errors[power, penalty] = float(((m[aside] @ W + c - users[aside]) ** 2).sum())
-    power, penalty = min(errors, key=lambda choice: errors[choice])
+    # Histories of one length do not tell the powers apart: of equal choices a mean is the safest for other lengths.
+    power, penalty = max(choice for choice in errors if errors[choice] <= (1 + 1e-6) * min(errors.values()))
     W, c = _ridge(_pooled(sums, sizes, power), users, penalty)
     return FoldIn(W.astype(np.float32), c.astype(np.float32), power, length)
 

@@ -42,6 +42,14 @@ def test_the_regression_finds_what_made_the_users(power: float) -> None:
     np.testing.assert_allclose(fold.embed(histories, items), users, rtol=1e-3, atol=2e-3)
 
 
+def test_histories_of_one_length_make_the_regression_one_of_means() -> None:
+    rng = np.random.default_rng(0)
+    items = rng.normal(size=(30, 2)).astype(np.float32)
+    histories = [rng.choice(30, 6, replace=False) for _ in range(100)]
+    users = np.stack([items[h].mean(axis=0) for h in histories]) + rng.normal(0, 0.1, (100, 2))
+    assert regression(items, histories, users, 0.0).power == 1
+
+
 @pytest.mark.parametrize("strength", [1e-5, 0.1])
 def test_the_regression_is_least_squares_with_a_penalty(strength: float, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fold_in, "PENALTIES", (strength,))
