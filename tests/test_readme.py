@@ -12,7 +12,7 @@ from core.__main__ import app
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+TEXT = "\n".join(page.read_text(encoding="utf-8") for page in PAGES).replace("\\\n", " ")
 COMMANDS = sorted(set(re.findall(r"(?:^ +\S*|`)python -m core ([a-z][^`\n#]*)", TEXT, re.MULTILINE)))
 
 
@@ -22,10 +22,13 @@ def test_commands_were_found() -> None:
 
 @pytest.mark.parametrize("line", COMMANDS)
 def test_a_command_and_its_options_exist(line: str) -> None:
-    name, *words = shlex.split(line.replace("...", ""))
-    group = typer.main.get_command(app)
-    assert name in group.commands, name
-    known = {option for parameter in group.commands[name].params for option in parameter.opts}
+    words = shlex.split(line.replace("...", ""))
+    command = typer.main.get_command(app)
+    while hasattr(command, "commands") and words and not words[0].startswith("--"):
+        name, *words = words
+        assert name in command.commands, name
+        command = command.commands[name]
+    known = {option for parameter in command.params for option in parameter.opts}
     assert {word for word in words if word.startswith("--")} <= known
 
 
