@@ -40,7 +40,7 @@ def list_models(shown: Run) -> list[Model]:
         trained = newest.get(key)
         brought = trained is not None and SOURCE in trained.config
         # The one in use stands for its kind, also where a newer one has other settings.
-        if not brought and used and shown.meta("recommender").config["name"] == key:
+        if used and shown.meta("recommender").config["name"] == key and SOURCE not in shown.meta("recommender").config:
             trained = shown.meta("recommender")
         name = str(trained.config["name"]) if trained else key
         entry = RECOMMENDERS.get(name, BROUGHT)
@@ -100,7 +100,12 @@ def quality(shown: Run, model: Model, models: list[Model]) -> list[tuple[str, st
     value_, recall = value(model, "ndcg_at_20"), value(model, "recall_at_20")
     if not np.isfinite(value_):
         return [("Quality", "Not measured: there are no held-out titles")]
-    lines = [("nDCG@20", f"{number(value_, 4)} [{number(low, 4)}, {number(high, 4)}], recall@20 {number(recall, 4)}")]
+    lines = []
+    if model.trained is not None and SOURCE in model.trained.config:
+        lines.append(("Held out", "It may have learnt from the held-out titles where it was trained"))
+    lines.append(
+        ("nDCG@20", f"{number(value_, 4)} [{number(low, 4)}, {number(high, 4)}], recall@20 {number(recall, 4)}")
+    )
     for name in REFERENCES:
         other = next((m for m in models if m.name == name and m.trained and SOURCE not in m.trained.config), None)
         if other is None and name == "ease" and shown.full.n_items > EASE_LIMIT:

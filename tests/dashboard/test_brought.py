@@ -88,3 +88,14 @@ def test_a_viewer_can_be_built_for_a_model_without_a_log(
     seen = [np.array([0, 3, 6])]
     best = run.three_lists(run.recommender.embed(seen), seen, Steering(), 10).original[0]
     assert (best % GENRES == 0).mean() > 0.8, "films of the same genre"
+
+
+def test_a_brought_model_has_one_card_that_says_what_it_may_have_learnt(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring(tmp_path, tiny_folder)
+    monkeypatch.setenv("STEERLENS_WORKSPACE", str(tmp_path / "w"))
+    html = shown(open_page("training"))
+    assert html.count(">in use<") == 1
+    assert "may have learnt from the held-out titles" in html
+    assert html.count("Done elsewhere") == 1
