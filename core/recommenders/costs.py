@@ -139,8 +139,20 @@ def _sasrec(config: Any, shape: Shape) -> _Work:
         "item": epochs * n * candidates,
         "weight": steps * n_items * d,
     }
-    a_place = 4 * layers * (6 * d + 3 * inner + 3 * length * config.n_heads)
-    return _Work(counts, config.batch_size * (length * a_place + 6.0 * n / n_windows * candidates) + 20.0 * n_items * d)
+    a_place = 4 * layers * (6 * d + 3 * inner + 9 * length * config.n_heads)
+    return _Work(
+        counts, config.batch_size * (length * a_place + 12.0 * n / n_windows * candidates) + 20.0 * n_items * d
+    )
+
+
+def _bpr(config: Any, shape: Shape) -> _Work:
+    """A pass scores every item for every viewer, and draws items for every interaction; Adam moves all vectors."""
+    n_users, n_items, n = shape
+    d, (epochs, steps) = config.embedding_size, _schedule(config, n_users)
+    cells = epochs * n_users * n_items
+    counts = {"product": cells * d, "score": cells, "draw": epochs * n * config.n_negatives,
+              "weight": steps * (n_users + n_items) * d}  # fmt: skip
+    return _Work(counts, 40e6 + 4.0 * 6 * (n_users + n_items) * d)
 
 
 def _schedule(config: Any, n_examples: int) -> tuple[int, int]:
@@ -158,6 +170,7 @@ WORK: dict[str, Callable[[Any, Shape], _Work]] = {
     "als": _als,
     "multvae": _multvae,
     "sasrec": _sasrec,
+    "bpr": _bpr,
 }
 NANOSECONDS: dict[str, dict[str, float]] = {
     "popularity": {"once": 56_000, "interaction": 1.6},
@@ -166,6 +179,7 @@ NANOSECONDS: dict[str, dict[str, float]] = {
     "elsa": {"product": 0.035, "weight": 16, "interaction": 0.92},
     "als": {"square": 0.28, "row": 700, "interaction": 1, "pair": 130},
     "multvae": {"product": 0.074, "score": 12, "weight": 2.2, "interaction": 0.4},
-    "sasrec": {"product": 0.2, "attention": 7.8, "score": 0.063, "item": 10.6, "weight": 7.7},
+    "sasrec": {"product": 0.18, "attention": 9, "score": 0.05, "item": 12, "weight": 9},
+    "bpr": {"product": 0.03, "score": 4.2, "draw": 32, "weight": 27},
 }
 """Of one operation on the reference machine; fitted to short fits on the logs of four public datasets."""
