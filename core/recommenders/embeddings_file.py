@@ -236,8 +236,8 @@ def _id_texts(name: str, array: np.ndarray) -> list[str]:
         array = np.char.decode(array, "utf-8", "replace")
     if array.dtype.kind not in "iuU":
         raise DataError(f"{name} holds {array.dtype}, expected ids.", "Save the ids as whole numbers or as text.")
-    ids = [str(i) for i in array.tolist()]
-    if n_empty := sum(not i.strip() for i in ids):
+    ids = list(map(str, array.tolist()))
+    if n_empty := len(ids) - sum(map(bool, map(str.strip, ids))):
         raise DataError(f"{name} has {n_empty:,} empty ids.", "Give each row an id.")
     return ids
 

@@ -2,7 +2,7 @@
 
 import csv
 import mmap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -241,11 +241,17 @@ def split_labels(values: pd.Series, separator: str = "|") -> list[tuple[str, ...
     >>> split_labels(pd.Series(["Drama|War", "", None]))
     [('Drama', 'War'), (), ()]
     """
+    known: dict[str, tuple[str, ...]] = {}  # most rows of a catalogue have the labels of another
     rows = []
     for value in values.tolist():
         if isinstance(value, str):
-            parts = value.split(separator)
+            if value not in known:
+                known[value] = _labels(value.split(separator))
+            rows.append(known[value])
         else:
-            parts = [str(part) for part in value] if isinstance(value, (list, tuple, np.ndarray)) else []
-        rows.append(tuple(dict.fromkeys(part.strip() for part in parts if part.strip())))
+            rows.append(_labels(map(str, value)) if isinstance(value, (list, tuple, np.ndarray)) else ())
     return rows
+
+
+def _labels(parts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(part.strip() for part in parts if part.strip()))
