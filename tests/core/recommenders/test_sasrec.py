@@ -278,6 +278,15 @@ def test_the_pairwise_loss_is_that_of_the_one_item_that_is_left() -> None:
     assert loss.item() == pytest.approx(np.mean(losses), rel=1e-5)
 
 
+@pytest.mark.parametrize("field", ["hidden_dropout", "attention_dropout"])
+def test_training_drops_at_random_what_its_setting_says(field: str) -> None:
+    items = torch.tensor([[8, 0, 3, 1]])
+    quiet_network = network_of(random_model(quiet(SMALL))).train()
+    assert torch.equal(quiet_network(items), quiet_network(items))
+    network = network_of(random_model(dataclasses.replace(quiet(SMALL), **{field: 0.5}))).train()
+    assert not torch.allclose(network(items), network(items), atol=1e-3)
+
+
 def test_negatives_are_drawn_evenly_from_what_was_not_consumed() -> None:
     torch.manual_seed(0)
     drawn = not_in(np.array([7, 2, 0, 3]), 8000, 8).numpy()
