@@ -226,8 +226,8 @@ def train_sasrec(
 def rate(done: float) -> float:
     """Give the share of the highest learning rate after a share of the training.
 
-    It rises over the first tenth, without which layers with their LayerNorm at the end may never leave the popular
-    items, and falls to zero along a half cosine.
+    It rises over the first tenth, since gradients near the output are large at first where LayerNorm comes last (Xiong
+    et al. 2020), and falls to zero along a half cosine.
     """
     return min(1.0, (done + 1e-3) / WARM_UP) * (1 + math.cos(math.pi * done)) / 2
 
