@@ -174,6 +174,8 @@ def _join_users(
         return list(in_log), np.full(len(in_log), -1)
     names = users.ids
     if names is None and people is not None and len(people) == users.n:
+        if n_missing := int((people[C.user].isna() | (people[C.user] == "")).sum()):
+            raise DataError(f"The user table has {n_missing:,} rows without a {C.user}.", "Give each row one.")
         names = people[C.user].tolist()
     elif names is None and people is None and not in_log:
         names = [str(row) for row in range(users.n)]

@@ -166,6 +166,12 @@ def test_the_user_table_is_joined_by_id(tmp_path: Path) -> None:
         joined(twice)
 
 
+def test_rows_cannot_follow_a_user_table_with_a_missing_id(tmp_path: Path) -> None:
+    tables = write(tmp_path, users="user_id,age\ny,7\n,8\n")
+    with pytest.raises(DataError, match="user table has 1 rows without a user_id"):
+        joined(tables, users=Ids(None, 2, "u.npy", "--user-ids"))
+
+
 def test_a_dataset_without_a_log_comes_back_from_disk(tmp_path: Path) -> None:
     dataset = joined(write(tmp_path), users=users_of("x", "y")).dataset
     again = type(dataset).from_saved(*dataset.to_saved())
