@@ -16,15 +16,18 @@ class TrainConfig:
 
     Attributes:
         variant: The recipe, a key of `VARIANTS`.
-        d_sae: Number of neurons.
-        k: Active neurons an embedding (`topk`), or an embedding on average (`batchtopk`, `jumprelu`).
+        d_sae: Number of neurons; None: see `decided`.
+        expansion: Number of neurons as a multiple of d_in, instead of `d_sae`.
+        k: Active neurons an embedding (`topk`), or an embedding on average (`batchtopk`, `jumprelu`); None: see
+            `decided`.
         levels: Nests the neurons (Matryoshka): rising shares of them that end with 1, for example .25,.5,.75,1. The
             terms `mse`, `fvu` and `cosine` are then their means over the reconstructions by these first shares of the
             neurons alone. Empty: neurons are not nested.
         tied: The encoder is the decoder transposed.
         normalisation: What is done to an embedding before it is encoded (see `SAEConfig`).
         centre_input: b_dec is subtracted before encoding.
-        decoder_norm: Decoder rows have length 1 throughout.
+        decoder_norm: When decoder rows are brought to length 1: after each step (`always`), when an epoch begins
+            (`epoch`), or only before the first step (`start`).
         mse: Weight of the mean squared error of the normalised embedding.
         fvu: Weight of the fraction of variance unexplained of the normalised embedding.
         cosine: Weight of 1 - cosine.
@@ -33,7 +36,7 @@ class TrainConfig:
         n_prediction_pairs: Pairs of a viewer and a score a step that it compares, equally many for each viewer, drawn
             at random; 0: all scores. For recommenders of which a few scores cost much less than all.
         prediction_top_n: Above 0, so many of the highest scores of each viewer count as much as all that are compared.
-        l1: Weight of the sum of activations (`relu` only).
+        l1: Weight of the sum of activations (`relu` only); None: see `decided`.
         kl: Weight of the KL divergence of mean activations from `kl_rho` (`relu` only).
         kl_rho: The mean activation that `kl` pulls every neuron towards, in (0, 1).
         sparsity: Weight of the penalty on the number of active neurons (`jumprelu` only); None: see `decided`.
@@ -50,7 +53,8 @@ class TrainConfig:
         dead_after: Steps without firing after which a neuron counts as dead in training; None: those of an epoch.
         restart_dead: Dead neurons start again as directions of badly rebuilt embeddings, every `dead_after` steps.
         item_weight: Weight of the item probes beside the viewers, where items are trained on.
-        init: Neurons start as directions of training embeddings (`data`) or random ones (`random`).
+        init: Neurons start as directions of training embeddings (`data`), as random ones (`random`), or as a linear
+            layer of torch does, with b_dec 0 (`linear`; the start of RecSAE and PopSteer).
         history_dropout: Largest share of a viewer's history that is dropped when it is trained on, in [0, 1);
             each step draws its share between 0 and this, for half of its viewers. 0 leaves all histories whole.
         n_steps: Steps of gradient descent.
@@ -61,13 +65,14 @@ class TrainConfig:
     """
 
     variant: str = "topk"
-    d_sae: int = 1024
-    k: int = 64
+    d_sae: int | None = None
+    expansion: int | None = None
+    k: int | None = None
     levels: tuple[float, ...] = ()
     tied: bool = False
     normalisation: NormalisationKind = "unit"
     centre_input: bool = True
-    decoder_norm: bool = True
+    decoder_norm: Literal["always", "epoch", "start"] = "always"
     mse: float = 0.0
     fvu: float = 0.0
     cosine: float = 1.0
@@ -75,7 +80,7 @@ class TrainConfig:
     n_prediction_rows: int = 64
     n_prediction_pairs: int = 0
     prediction_top_n: int = 0
-    l1: float = 0.0
+    l1: float | None = None
     kl: float = 0.0
     kl_rho: float = 0.05
     sparsity: float | None = None
@@ -88,7 +93,7 @@ class TrainConfig:
     dead_after: int | None = 50
     restart_dead: bool = True
     item_weight: float = 1.0
-    init: Literal["data", "random"] = "data"
+    init: Literal["data", "random", "linear"] = "data"
     history_dropout: float = 0.0
     n_steps: int = 1500
     batch_size: int = 1024
@@ -103,11 +108,17 @@ class TrainConfig:
             f"Set sae.variant to one of: {', '.join(VARIANTS)}.",
         )
         check(
-            not VARIANTS[self.variant].has_k or 1 <= self.k <= self.d_sae,
-            f"k is {self.k} with d_sae {self.d_sae}: at most d_sae neurons can be active.",
-            f"Set sae.k between 1 and {self.d_sae}.",
+            self.d_sae is None or self.expansion is None,
+            f"d_sae is {self.d_sae} and expansion is {self.expansion}: both say how many neurons there are.",
+            "Set sae.d_sae=none or sae.expansion=none.",
         )
-        for name in ("d_sae", "k_aux", "dead_after", "n_steps", "batch_size", "n_prediction_rows"):
+        check(
+            not VARIANTS[self.variant].has_k or self.k is None or 1 <= self.k <= (self.d_sae or self.k),
+            f"k is {self.k} with d_sae {self.d_sae}: at most d_sae neurons can be active.",
+            f"Set sae.k between 1 and {self.d_sae}." if self.d_sae else "Set sae.k to 1 or more.",
+        )
+        sizes = ("d_sae", "expansion", "k_aux", "dead_after", "n_steps", "batch_size", "n_prediction_rows")
+        for name in sizes:
             value = getattr(self, name)
             check(
                 value is None or value >= 1, f"{name} is {value}, expected at least 1.", f"Set sae.{name} to 1 or more."
@@ -154,6 +165,10 @@ class TrainConfig:
         `whole` is the loss of rebuilding every embedding as their mean, about `mse * length^2 / d_in + fvu + cosine`:
         the penalties are measured against it, so that they mean the same whatever the scale of the embeddings is.
 
+        - `d_sae`: `expansion` times d_in where that is given, else one neuron for every 8 embeddings, between d_in and
+          8 d_in: on few viewers a wide dictionary learns them by heart.
+        - `k`: d_in / 2, as in PopSteer and RecSAE, no more than d_sae.
+        - `l1`: 0 beside a `kl`, else `whole / (10 length)`.
         - `sparsity`: `whole` in its `target` form; `whole / (10 k)` in the `plain` one, where k active neurons cost a
           tenth of it.
         - `k_aux`: `aux_expansion` times d_in (half of d_in: Gao et al. 2024).
@@ -165,9 +180,16 @@ class TrainConfig:
             length: Root mean square length of the normalised embeddings.
         """
         whole = (self.mse * length**2 / d_in + self.fvu + self.cosine) or 1.0
-        price = whole if self.sparsity_form == "target" else whole / (10 * self.k)
+        d_sae = self.d_sae or (self.expansion or 0) * d_in or min(max(n_rows // 8, d_in), 8 * d_in)
+        k = self.k or max(1, min(d_in // 2, d_sae))
+        l1 = 0.0 if self.kl else whole / (10 * length)
+        price = whole if self.sparsity_form == "target" else whole / (10 * k)
         return replace(
             self,
+            d_sae=d_sae,
+            expansion=None,
+            k=k,
+            l1=l1 if self.l1 is None else self.l1,
             sparsity=price if self.sparsity is None else self.sparsity,
             k_aux=self.k_aux or max(1, int(self.aux_expansion * d_in)),
             dead_after=self.dead_after or self.epoch_steps(n_rows),

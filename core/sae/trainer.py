@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from core.errors import TrainingError
 from core.progress import Progress, no_progress
 from core.sae import losses, metrics
 from core.sae.config import TrainConfig
+from core.sae.history import TrainHistory, warnings_of
 from core.sae.model import SAE, NormalisationKind, SAEConfig
 from core.sae.variants import VARIANTS, Gate, Pass, Variant
 from core.sae.weights import Weights
@@ -29,25 +30,6 @@ N_LOGGED = 100
 """Steps of a training that are logged and reported."""
 N_MEASURED = 16_384
 """Embeddings that are looked at when training is over: all, or so many at random."""
-
-
-@dataclass(frozen=True, eq=False)
-class TrainHistory:
-    """What a training went through: one number an array for every logged step.
-
-    Attributes:
-        step: The step, from 1.
-        loss: Weighted sum of all terms.
-        l0: Mean number of active neurons of an embedding.
-        dead_share: Share of neurons without a firing in the last `dead_after` steps.
-        terms: Each weighted term of the loss by name.
-    """
-
-    step: np.ndarray
-    loss: np.ndarray
-    l0: np.ndarray
-    dead_share: np.ndarray
-    terms: dict[str, np.ndarray]
 
 
 def train(
@@ -103,23 +85,28 @@ class _Training:
         self.normaliser = _normaliser(d_in, config.normalisation, self.global_scale)
         length = self._length()
         self.config = config = config.decided(len(populations[0]), d_in, length)
-        self.dead_after = config.dead_after or 1
+        assert config.d_sae is not None and config.k is not None and config.dead_after is not None
+        self.k, self.dead_after = config.k, config.dead_after
+        self.epoch_steps = config.epoch_steps(len(populations[0]))
         self.bandwidth = config.bandwidth * length
         self.variant: Variant = VARIANTS[config.variant]
-        gate_k = config.k if self.variant.gate == "topk" else 0
+        gate_k = self.k if self.variant.gate == "topk" else 0
         self.model_config = SAEConfig(
             d_in, config.d_sae, self.variant.gate, gate_k, config.normalisation, config.centre_input,
             tuple(round(share * config.d_sae) for share in config.levels),
         )  # fmt: skip
-        W_dec, b_dec = self._start(derive_seed(seed, "sae", "start"))
-        self.weights = Weights(W_dec, b_dec, tied=config.tied, thresholds=self.variant.threshold == "learnt")
+        self.weights = Weights(
+            *self._start(derive_seed(seed, "sae", "start")),
+            tied=config.tied,
+            thresholds=self.variant.threshold == "learnt",
+        )
         self._start_thresholds()
         self.n_columns = 0
         """Scores of an embedding; 0 where it was not asked yet."""
-        self.silent_steps = torch.zeros(config.d_sae, dtype=torch.int64)
-        self.chosen = torch.zeros(config.d_sae, dtype=torch.bool)
+        self.silent_steps = torch.zeros(self.model_config.d_sae, dtype=torch.int64)
+        self.chosen = torch.zeros(self.model_config.d_sae, dtype=torch.bool)
         """Neurons that were among the k of some embedding in this epoch."""
-        self.left_out = torch.zeros(config.d_sae, dtype=torch.bool)
+        self.left_out = torch.zeros(self.model_config.d_sae, dtype=torch.bool)
         """Neurons that were not, in the epoch before."""
         self.optimiser = torch.optim.Adam(self.weights.parameters().values(), lr=config.learning_rate, fused=True)
 
@@ -136,21 +123,26 @@ class _Training:
             with torch.no_grad():
                 log_threshold.fill_(float(np.log(max(start, self.bandwidth / 2))))
 
-    def _start(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Give the first W_dec, rows of length 1, and b_dec, the mean of the normalised embeddings."""
+    def _start(self, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Give the first W_dec, rows of length 1, b_dec, the mean of the normalised embeddings, and encoder."""
         config, rng = self.config, np.random.default_rng(seed)
+        d_sae, d_in = self.model_config.d_sae, self.model_config.d_in
+        if config.init == "linear":
+            encoder = rng.uniform(-1, 1, (d_sae, d_in)) / np.sqrt(d_in)
+            return encoder / np.linalg.norm(encoder, axis=1, keepdims=True), np.zeros(d_in), encoder
         x = np.concatenate([self.normaliser.normalise(p).x_n for p in self.populations])
-        b_dec = x.mean(axis=0) if config.centre_input else np.zeros(x.shape[1], np.float32)
+        b_dec = x.mean(axis=0) if config.centre_input else np.zeros(d_in, np.float32)
         if config.init == "random":
-            W_dec = rng.standard_normal((config.d_sae, x.shape[1]))
+            W_dec = rng.standard_normal((d_sae, d_in))
         else:
             # Rows are drawn anew once all were used; a little noise keeps two neurons of one row apart.
-            rounds = -(-config.d_sae // len(x))
-            rows = np.concatenate([rng.permutation(len(x)) for _ in range(rounds)])[: config.d_sae]
+            rounds = -(-d_sae // len(x))
+            rows = np.concatenate([rng.permutation(len(x)) for _ in range(rounds)])[:d_sae]
             W_dec = x[rows] - b_dec
             spread = np.sqrt(np.square(W_dec).mean()) or 1.0
             W_dec = W_dec + 0.01 * spread * rng.standard_normal(W_dec.shape)
-        return W_dec / np.linalg.norm(W_dec, axis=1, keepdims=True), b_dec
+        W_dec = W_dec / np.linalg.norm(W_dec, axis=1, keepdims=True)
+        return W_dec, b_dec, W_dec
 
     def run(self, progress: Progress) -> tuple[SAE, TrainHistory]:
         """Run the loop to its end."""
@@ -158,7 +150,7 @@ class _Training:
         batches = [_batches(self.rng, len(p), config.batch_size) for p in self.populations]
         log: list[tuple[int, float, float, float, dict[str, float]]] = []
         for step in range(1, config.n_steps + 1):
-            if step > 1 and (step - 1) % config.epoch_steps(len(self.populations[0])) == 0:
+            if step > 1 and (step - 1) % self.epoch_steps == 0:
                 self._begin_epoch()
             x = [self._embed(kind, next(rows)) for kind, rows in enumerate(batches)]
             terms, l0 = self._step(x, learning_rate(config, step))
@@ -176,7 +168,9 @@ class _Training:
                 progress("sae", step, config.n_steps, {"loss": loss, "l0": l0, "dead_share": dead_share})
         if config.only_direction:
             self._restore_length()
-        return self._finished(), _history(log)
+        history = _history(log)
+        warnings = warnings_of(self.model_config, len(self.populations[0]), history)
+        return self._finished(), replace(history, warnings=warnings)
 
     def _finished(self) -> SAE:
         """Give the finished model.
@@ -192,7 +186,7 @@ class _Training:
 
     def _threshold_at_k(self, sae: SAE) -> float:
         """Give the threshold at which k neurons fire for the embeddings of the training on average."""
-        return metrics.threshold_at(sae, np.concatenate([self._some(p) for p in self.populations]), self.config.k)
+        return metrics.threshold_at(sae, np.concatenate([self._some(p) for p in self.populations]), self.k)
 
     def _some(self, X: np.ndarray) -> np.ndarray:
         """Give all rows in their order, or `N_MEASURED` of them, always the same."""
@@ -202,6 +196,8 @@ class _Training:
 
     def _begin_epoch(self) -> None:
         """Take stock of the epoch that is over."""
+        if self.config.decoder_norm == "epoch":
+            self.weights.normalise_decoder()
         self.left_out, self.chosen = ~self.chosen, torch.zeros_like(self.chosen)
 
     @torch.no_grad()
@@ -233,17 +229,17 @@ class _Training:
 
     def _step(self, embeddings: Sequence[np.ndarray], rate: float) -> tuple[dict[str, Tensor], float]:
         """Move the weights once; give the weighted terms of the loss and the mean number of active neurons."""
-        config, weights = self.config, self.weights
+        config, weights, d_sae = self.config, self.weights, self.model_config.d_sae
         terms: dict[str, Tensor] = {}
-        fired = torch.zeros(config.d_sae, dtype=torch.bool)
+        fired = torch.zeros(d_sae, dtype=torch.bool)
         n_active = n_rows = 0
         for kind, X in enumerate(embeddings):
             batch, scale, shift = self._forward(X)
             own = self._terms(batch, scale, shift, with_prediction=kind == 0)
             weight = config.item_weight if kind else 1.0
             terms |= {name: terms.get(name, 0) + weight * value for name, value in own.items()}
-            fired |= batch.active.fired(config.d_sae)
-            self.chosen |= batch.active.chosen(config.d_sae)
+            fired |= batch.active.fired(d_sae)
+            self.chosen |= batch.active.chosen(d_sae)
             n_active, n_rows = n_active + int((batch.active.values > 0).sum()), n_rows + len(X)
         parameters = list(weights.parameters().values())
         # Only our own parameters get a gradient: whatever the scorer holds stays untouched.
@@ -252,10 +248,10 @@ class _Training:
             parameter.grad = gradient
         for group in self.optimiser.param_groups:
             group["lr"] = rate
-        if config.decoder_norm:
+        if config.decoder_norm == "always":
             weights.project_gradient()
         self.optimiser.step()
-        if config.decoder_norm:
+        if config.decoder_norm == "always":
             weights.normalise_decoder()
         self.silent_steps = torch.where(fired, 0, self.silent_steps + 1)
         return terms, n_active / n_rows
@@ -288,7 +284,7 @@ class _Training:
         """Encode and decode a batch; give it on the normalised scale, with the way back."""
         x, scale, shift = (torch.from_numpy(part) for part in self.normaliser.normalise(X))
         pre_acts = self.weights.pre_acts(x, self.config.centre_input)
-        gate = Gate(self.config.k, self.weights.threshold(), self.bandwidth)
+        gate = Gate(self.k, self.weights.threshold(), self.bandwidth)
         active = self.variant.activate(pre_acts, gate)
         decoded = active.decode_prefixes(self.weights.W_dec, self.model_config.levels)
         x_hats = [part + self.weights.b_dec for part in decoded]

@@ -14,16 +14,19 @@ class Weights:
     Args:
         W_dec: (d_sae, d_in) to start from.
         b_dec: (d_in,) to start from.
-        tied: The encoder is the decoder transposed.
+        encoder: (d_sae, d_in) to start from, the transposed encoder.
+        tied: The encoder is the decoder transposed, and stays so; `encoder` does not matter.
         thresholds: Each neuron learns a threshold.
     """
 
-    def __init__(self, W_dec: np.ndarray, b_dec: np.ndarray, *, tied: bool, thresholds: bool = False) -> None:
+    def __init__(
+        self, W_dec: np.ndarray, b_dec: np.ndarray, encoder: np.ndarray, *, tied: bool, thresholds: bool = False
+    ) -> None:
         self.tied = tied
         self.W_dec = _parameter(W_dec)
         self.b_dec = _parameter(b_dec)
         self.b_enc = _parameter(np.zeros(len(W_dec)))
-        self.encoder = self.W_dec if tied else _parameter(W_dec)
+        self.encoder = self.W_dec if tied else _parameter(encoder)
         """(d_sae, d_in): the transposed encoder."""
         self.log_threshold = _parameter(np.zeros(len(W_dec))) if thresholds else None
         """(d_sae,) natural logarithms of the thresholds, which therefore stay above 0."""

@@ -6,11 +6,9 @@ import torch
 
 from core.configs import from_dict
 from core.errors import ConfigError, TrainingError
-from core.presets import PRESETS, preset
 from core.sae import losses, metrics
 from core.sae.config import TrainConfig
 from core.sae.trainer import learning_rate, train
-from core.sae.variants import VARIANTS
 from core.sae.weights import Weights
 from tests.core.sae.planted import planted, recovered
 
@@ -38,12 +36,33 @@ def test_at_most_k_neurons_fire():
 def test_decoder_rows_keep_length_one_unless_told_otherwise():
     sae, _ = train(X, SMALL, seed=0)
     assert np.allclose(np.linalg.norm(sae.W_dec, axis=1), 1, atol=1e-5)
-    free, _ = train(X, dataclasses.replace(SMALL, decoder_norm=False), seed=0)
+    free, _ = train(X, dataclasses.replace(SMALL, decoder_norm="start"), seed=0)
     assert not np.allclose(np.linalg.norm(free.W_dec, axis=1), 1, atol=1e-3)
 
 
+def test_decoder_rows_are_brought_to_length_one_when_an_epoch_begins_if_so_told():
+    # 4,000 rows in batches of 64: 63 steps an epoch. The 64th step begins with rows of length 1, the 63rd does not.
+    config = dataclasses.replace(SMALL, decoder_norm="epoch", n_steps=64, learning_rate=1e-3, decay_share=0.0)
+    lengths = []
+    for n_steps, last_rate in ((63, 1e-3), (64, 1e-3)):
+        sae, _ = train(X, dataclasses.replace(config, n_steps=n_steps, learning_rate=last_rate), seed=0)
+        lengths.append(np.abs(np.linalg.norm(sae.W_dec, axis=1) - 1).max())
+    assert lengths[1] < 3e-3 < lengths[0], "one step of Adam moves a row by about the rate times the root of 16"
+
+
+def test_the_start_of_a_linear_layer_is_that_of_the_public_codes():
+    config = dataclasses.replace(SMALL, d_sae=4000, k=3, init="linear", n_steps=1, learning_rate=1e-30)
+    sae, _ = train(X, config, seed=0)
+    assert max(np.abs(sae.b_dec).max(), np.abs(sae.b_enc).max()) < 1e-20
+    assert np.allclose(np.linalg.norm(sae.W_dec, axis=1), 1, atol=1e-6)
+    assert np.allclose(sae.W_enc.T / np.linalg.norm(sae.W_enc, axis=0)[:, None], sae.W_dec, atol=1e-6)
+    assert np.abs(sae.W_enc).max() == pytest.approx(1 / np.sqrt(16), rel=1e-3)
+    assert sae.W_enc.std() == pytest.approx(1 / np.sqrt(3 * 16), rel=0.01), "uniform"
+
+
 def test_the_gradient_keeps_nothing_along_a_decoder_row():
-    weights = Weights(np.array([[0.6, 0.8]]), np.zeros(2), tied=False)
+    rows = np.array([[0.6, 0.8]])
+    weights = Weights(rows, np.zeros(2), rows, tied=False)
     weights.W_dec.grad = torch.tensor([[1.0, 0.0]])
     weights.project_gradient()
     assert torch.allclose(weights.W_dec.grad, torch.tensor([[1 - 0.36, -0.48]]))
@@ -155,7 +174,7 @@ def test_the_public_codes_know_the_dead_from_the_epoch_before(monkeypatch):
     monkeypatch.setattr(losses, "auxiliary_recsae", lambda *a, dead, **k: seen.append(dead) or ours(*a, dead=dead, **k))
     config = dataclasses.replace(
         SMALL, k=1, d_sae=600, batch_size=100, n_steps=20, learning_rate=1e-30, auxk_form="recsae-code", init="random",
-        restart_dead=False, decoder_norm=False,
+        restart_dead=False, decoder_norm="start",
     )  # fmt: skip
     sae, history = train(X[:600], config, seed=0)
     assert (history.terms["auxk"] > 0).tolist() == [False] * 6 + [True] * 14, "6 steps an epoch, none in the first"
@@ -205,7 +224,7 @@ def test_no_rows_and_rows_that_are_not_finite_say_so():
 
 
 def test_a_training_that_diverges_stops_and_says_what_to_change():
-    config = dataclasses.replace(SMALL, decoder_norm=False, learning_rate=1e30)
+    config = dataclasses.replace(SMALL, decoder_norm="start", learning_rate=1e30)
     with pytest.raises(TrainingError) as error:
         train(X, config, seed=0)
     assert "sae.learning_rate" in error.value.fix
@@ -221,6 +240,8 @@ def test_missing_scorer_and_histories_are_settings_to_mend():
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
+        ("expansion", 2), ("decoder_norm", "never"), ("auxk_form", "gao"), ("bandwidth", 0.0), ("sparsity", -1.0),
+        ("n_prediction_pairs", -1), ("dead_after", 0), ("aux_expansion", 0.0),
         ("k", 25), ("k", 0), ("variant", "topq"), ("cosine", 0.0), ("mse", -1.0), ("kl_rho", 1.0), ("n_steps", 0),
         ("history_dropout", 1.0), ("learning_rate", 0.0), ("decay_share", 1.1), ("normalisation", "units"),
     ],
@@ -262,15 +283,3 @@ def test_training_changes_neither_the_embeddings_nor_the_global_random_state():
 def test_the_learning_rate_rises_stays_and_falls():
     config = dataclasses.replace(SMALL, n_steps=10, warmup_share=0.2, decay_share=0.2, learning_rate=1.0)
     assert [learning_rate(config, step) for step in (1, 2, 5, 8, 9, 10)] == [0.5, 1, 1, 1, 1, 0.5]
-
-
-@pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_is_a_valid_recipe(name):
-    config = from_dict(TrainConfig, preset(name).sae)
-    assert config.variant in VARIANTS
-    assert preset(name).paper
-
-
-def test_an_unknown_preset_suggests_the_nearest():
-    with pytest.raises(ConfigError, match="did you mean 'knots'"):
-        preset("knot")

@@ -29,9 +29,8 @@ def trained(request):
 def forward(sae, variant, k, X):
     """Give the activations and reconstructions that training computes of weights."""
     gate = Gate(k, torch.tensor(sae.threshold) if variant.threshold == "learnt" else None, 0.1)
-    weights = Weights(sae.W_dec, sae.b_dec, tied=False)
+    weights = Weights(sae.W_dec, sae.b_dec, sae.W_enc.T, tied=False)
     with torch.no_grad():
-        weights.encoder.copy_(torch.tensor(sae.W_enc.T.copy()))
         weights.b_enc.copy_(torch.tensor(sae.b_enc))
         x, scale, shift = (torch.from_numpy(a) for a in sae.normalise(X))
         active = variant.activate(weights.pre_acts(x, sae.config.centre_input), gate)
