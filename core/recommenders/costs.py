@@ -155,6 +155,14 @@ def _bpr(config: Any, shape: Shape) -> _Work:
     return _Work(counts, 40e6 + 4.0 * 6 * (n_users + n_items) * d)
 
 
+def _lightgcn(config: Any, shape: Shape) -> _Work:
+    """What BPR does; and every step spreads all vectors along the graph, and the gradient back."""
+    counts, size = _bpr(config, shape)
+    n, d = shape.n_interactions, config.embedding_size
+    spread = (2 * _schedule(config, shape.n_users)[1] + 1) * config.n_layers * 2 * n * d
+    return _Work({**counts, "spread": spread}, size + 16.0 * n + 4.0 * 6 * (shape.n_users + shape.n_items) * d)
+
+
 def _schedule(config: Any, n_examples: int) -> tuple[int, int]:
     """Give epochs and steps of a training that has a floor in steps."""
     steps_an_epoch = max(1, -(-n_examples // config.batch_size))
@@ -171,6 +179,7 @@ WORK: dict[str, Callable[[Any, Shape], _Work]] = {
     "multvae": _multvae,
     "sasrec": _sasrec,
     "bpr": _bpr,
+    "lightgcn": _lightgcn,
 }
 NANOSECONDS: dict[str, dict[str, float]] = {
     "popularity": {"once": 56_000, "interaction": 1.6},
@@ -181,5 +190,6 @@ NANOSECONDS: dict[str, dict[str, float]] = {
     "multvae": {"product": 0.074, "score": 12, "weight": 2.2, "interaction": 0.4},
     "sasrec": {"product": 0.18, "attention": 9, "score": 0.05, "item": 12, "weight": 9},
     "bpr": {"product": 0.03, "score": 4.2, "draw": 32, "weight": 27},
+    "lightgcn": {"product": 0.03, "score": 4.2, "draw": 32, "weight": 27, "spread": 0.18},
 }
 """Of one operation on the reference machine; fitted to short fits on the logs of four public datasets."""
