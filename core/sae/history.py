@@ -1,6 +1,8 @@
 """What a training went through, and what a person should know of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +16,16 @@ LOSS_FALL, L0_FALL = 0.1, 0.05
 """Share by which the mean of the last steps must be lower to be called falling."""
 N_DEVIATIONS = 3.0
 """So many standard errors of the difference it must be lower as well: batches differ."""
+
+
+class LogRow(NamedTuple):
+    """What is noted of one step."""
+
+    step: int
+    loss: float
+    l0: float
+    dead_share: float
+    terms: dict[str, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +47,14 @@ class TrainHistory:
     dead_share: np.ndarray
     terms: dict[str, np.ndarray]
     warnings: tuple[str, ...] = ()
+
+
+def history_of(log: Sequence[LogRow]) -> TrainHistory:
+    """Give the history that some rows make up; a term that a step did not have counts as 0."""
+    step, loss, l0, dead_share = (np.array(column) for column in list(zip(*log, strict=True))[:4])
+    names = sorted({name for row in log for name in row.terms})
+    terms = {name: np.array([row.terms.get(name, 0.0) for row in log]) for name in names}
+    return TrainHistory(step, loss, l0, dead_share, terms)
 
 
 def warnings_of(config: SAEConfig, n_rows: int, history: TrainHistory) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """The one training loop of every SAE recipe."""
 
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -13,11 +14,21 @@ from core.configs import check
 from core.errors import TrainingError
 from core.progress import Progress, no_progress
 from core.sae import losses, metrics
+from core.sae.checkpoint import (
+    Batches,
+    Checkpoint,
+    digest_of,
+    is_due,
+    pack_generator,
+    pack_log,
+    unpack_generator,
+    unpack_log,
+)
 from core.sae.config import TrainConfig
-from core.sae.history import TrainHistory, warnings_of
+from core.sae.history import LogRow, TrainHistory, history_of, warnings_of
 from core.sae.model import SAE, NormalisationKind, SAEConfig
 from core.sae.variants import VARIANTS, Gate, Pass, Variant
-from core.sae.weights import Weights
+from core.sae.weights import Weights, start
 from core.seeding import derive_seed, generator
 
 __all__ = ["Augment", "TrainConfig", "TrainHistory", "train"]
@@ -30,6 +41,8 @@ N_LOGGED = 100
 """Steps of a training that are logged and reported."""
 N_MEASURED = 16_384
 """Embeddings that are looked at when training is over: all, or so many at random."""
+DIVERGED = 1000.0
+"""A loss that is so many times its best, and above its first value, has diverged."""
 
 
 def train(
@@ -41,8 +54,12 @@ def train(
     scorer: losses.Scorer | None = None,
     augment: Augment | None = None,
     progress: Progress = no_progress,
+    checkpoint: Checkpoint | None = None,
 ) -> tuple[SAE, TrainHistory]:
     """Train an SAE on embeddings. The same arguments give the same weights bit for bit; one thread is used.
+
+    So does a training that was stopped, by a KeyboardInterrupt of `progress` or by the end of its process, and is
+    called again with the same `checkpoint`: it goes on from there.
 
     Args:
         X: (n, d_in) embeddings of viewers. Not changed.
@@ -52,18 +69,20 @@ def train(
         scorer: The frozen recommender in torch (see `losses.Scorer`); needed when `config.prediction` is above 0.
         augment: Embeds histories anew with a part dropped; needed when `config.history_dropout` is above 0.
         progress: Told the loss, l0 and the share of dead neurons. It may raise KeyboardInterrupt, which passes through.
+        checkpoint: Where the state is kept now and then, and looked for at the start; None: nowhere.
 
     Returns:
         The model and its history.
 
     Raises:
         ConfigError: A term or an option of `config` lacks what it needs.
-        TrainingError: Nothing to learn from, embeddings that are not finite, or a loss that is not finite.
+        TrainingError: Nothing to learn from, embeddings that are not finite, or a loss that diverged, which leaves the
+            last good checkpoint as it is.
     """
     populations = [_embeddings(X, "viewers")] + ([] if X_items is None else [_embeddings(X_items, "items")])
     _check_inputs(config, scorer, augment)
     with _one_thread():
-        return _Training(populations, config, seed, scorer, augment).run(progress)
+        return _Training(populations, config, seed, scorer, augment).run(progress, checkpoint)
 
 
 class _Training:
@@ -80,10 +99,13 @@ class _Training:
         self.populations, self.scorer, self.augment = populations, scorer, augment
         self.seed, self.rng = seed, generator(seed, "sae", "batches")
         self.pairs_rng = generator(seed, "sae", "pairs")
+        self.batches = [Batches(self.rng, len(p), config.batch_size) for p in populations]
+        self.n_done, self.log = 0, list[LogRow]()
         d_in = populations[0].shape[1]
         self.global_scale = float(np.sqrt(np.mean([np.square(p).mean() for p in populations]))) or 1.0
         self.normaliser = _normaliser(d_in, config.normalisation, self.global_scale)
         length = self._length()
+        self.digest = digest_of(config, seed, populations)
         self.config = config = config.decided(len(populations[0]), d_in, length)
         assert config.d_sae is not None and config.k is not None and config.dead_after is not None
         self.k, self.dead_after = config.k, config.dead_after
@@ -95,8 +117,9 @@ class _Training:
             d_in, config.d_sae, self.variant.gate, gate_k, config.normalisation, config.centre_input,
             tuple(round(share * config.d_sae) for share in config.levels),
         )  # fmt: skip
+        x = np.concatenate([self.normaliser.normalise(p).x_n for p in populations])
         self.weights = Weights(
-            *self._start(derive_seed(seed, "sae", "start")),
+            *start(config.init, x, config.d_sae, derive_seed(seed, "sae", "start"), centred=config.centre_input),
             tied=config.tied,
             thresholds=self.variant.threshold == "learnt",
         )
@@ -123,54 +146,99 @@ class _Training:
             with torch.no_grad():
                 log_threshold.fill_(float(np.log(max(start, self.bandwidth / 2))))
 
-    def _start(self, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Give the first W_dec, rows of length 1, b_dec, the mean of the normalised embeddings, and encoder."""
-        config, rng = self.config, np.random.default_rng(seed)
-        d_sae, d_in = self.model_config.d_sae, self.model_config.d_in
-        if config.init == "linear":
-            encoder = rng.uniform(-1, 1, (d_sae, d_in)) / np.sqrt(d_in)
-            return encoder / np.linalg.norm(encoder, axis=1, keepdims=True), np.zeros(d_in), encoder
-        x = np.concatenate([self.normaliser.normalise(p).x_n for p in self.populations])
-        b_dec = x.mean(axis=0) if config.centre_input else np.zeros(d_in, np.float32)
-        if config.init == "random":
-            W_dec = rng.standard_normal((d_sae, d_in))
-        else:
-            # Rows are drawn anew once all were used; a little noise keeps two neurons of one row apart.
-            rounds = -(-d_sae // len(x))
-            rows = np.concatenate([rng.permutation(len(x)) for _ in range(rounds)])[:d_sae]
-            W_dec = x[rows] - b_dec
-            spread = np.sqrt(np.square(W_dec).mean()) or 1.0
-            W_dec = W_dec + 0.01 * spread * rng.standard_normal(W_dec.shape)
-        W_dec = W_dec / np.linalg.norm(W_dec, axis=1, keepdims=True)
-        return W_dec, b_dec, W_dec
-
-    def run(self, progress: Progress) -> tuple[SAE, TrainHistory]:
-        """Run the loop to its end."""
+    def run(self, progress: Progress, checkpoint: Checkpoint | None) -> tuple[SAE, TrainHistory]:
+        """Run the loop to its end, from where `checkpoint` is."""
         config, every = self.config, max(1, self.config.n_steps // N_LOGGED)
-        batches = [_batches(self.rng, len(p), config.batch_size) for p in self.populations]
-        log: list[tuple[int, float, float, float, dict[str, float]]] = []
-        for step in range(1, config.n_steps + 1):
+        if checkpoint is not None and (saved := checkpoint.load()) is not None:
+            self._restore(saved)
+        saved_at = time.monotonic()
+        while self.n_done < config.n_steps:
+            step = self.n_done + 1
             if step > 1 and (step - 1) % self.epoch_steps == 0:
                 self._begin_epoch()
-            x = [self._embed(kind, next(rows)) for kind, rows in enumerate(batches)]
+            x = [self._embed(kind, batches.next()) for kind, batches in enumerate(self.batches)]
             terms, l0 = self._step(x, learning_rate(config, step))
             if config.restart_dead and step % self.dead_after == 0 and step < config.n_steps * 0.9:
                 self._restart_dead()
-            if step % every == 0 or step in (1, config.n_steps):
-                values = {name: float(value.detach()) for name, value in terms.items()}
-                loss, dead_share = sum(values.values()), float(self._dead().float().mean())
-                if not np.isfinite(loss):
-                    raise TrainingError(
-                        f"The SAE's loss is {loss} at step {step:,} of {config.n_steps:,}.",
-                        f"Lower sae.learning_rate (it is {config.learning_rate:g}) or the largest weight of the loss.",
-                    )
-                log.append((step, loss, l0, dead_share, values))
-                progress("sae", step, config.n_steps, {"loss": loss, "l0": l0, "dead_share": dead_share})
+            self.n_done = step
+            to_log = step % every == 0 or step in (1, config.n_steps)
+            to_save = checkpoint is not None and is_due(checkpoint, step, time.monotonic() - saved_at)
+            if not (to_log or to_save):
+                continue
+            values = {name: float(value.detach()) for name, value in terms.items()}
+            self._refuse_divergence(sum(values.values()))
+            if to_log:
+                self.log.append(LogRow(step, sum(values.values()), l0, float(self._dead().float().mean()), values))
+            if checkpoint is not None and to_save:
+                checkpoint.save(self._state())
+                saved_at = time.monotonic()
+            if to_log:
+                self._tell(progress, checkpoint)
         if config.only_direction:
             self._restore_length()
-        history = _history(log)
+        history = history_of(self.log)
         warnings = warnings_of(self.model_config, len(self.populations[0]), history)
         return self._finished(), replace(history, warnings=warnings)
+
+    def _tell(self, progress: Progress, checkpoint: Checkpoint | None) -> None:
+        """Tell how it goes. Between two steps the state is whole: one who stops the training here can go on here."""
+        row = self.log[-1]
+        try:
+            numbers = {"loss": row.loss, "l0": row.l0, "dead_share": row.dead_share}
+            progress("sae", row.step, self.config.n_steps, numbers)
+        except KeyboardInterrupt:
+            if checkpoint is not None:
+                checkpoint.save(self._state())
+            raise
+
+    def _refuse_divergence(self, loss: float) -> None:
+        """Raise where the loss or a weight is not finite, or the loss is far above its best and its first value."""
+        finite = np.isfinite(loss) and all(bool(p.isfinite().all()) for p in self.weights.parameters().values())
+        logged = [row.loss for row in self.log]
+        if finite and not (logged and loss > max(logged[0], DIVERGED * min(logged))):
+            return
+        value = f"{loss:.3g}, {loss / min(logged):,.0f} times its best," if finite else "not finite"
+        raise TrainingError(
+            f"The SAE's loss is {value} at step {self.n_done:,} of {self.config.n_steps:,}.",
+            f"Lower sae.learning_rate (it is {self.config.learning_rate:g}) or the largest weight of the loss.",
+        )
+
+    def _state(self) -> dict[str, np.ndarray]:
+        """Give all that the rest of the training depends on and that is not in its arguments."""
+        state = {
+            "digest": self.digest,
+            "n_done": np.array([self.n_done]),
+            "rng": pack_generator(self.rng),
+            "pairs_rng": pack_generator(self.pairs_rng),
+            "silent_steps": self.silent_steps.numpy(),
+            "chosen": self.chosen.numpy(),
+            "left_out": self.left_out.numpy(),
+        }
+        state |= {f"waiting.{kind}": batches.waiting for kind, batches in enumerate(self.batches)}
+        for name, parameter in self.weights.parameters().items():
+            state[f"weights.{name}"] = parameter.detach().numpy()
+            for key, value in self.optimiser.state[parameter].items():
+                state[f"adam.{name}.{key}"] = np.atleast_1d(value.numpy())
+        return {name: array.copy() for name, array in (state | pack_log(self.log)).items()}
+
+    @torch.no_grad()
+    def _restore(self, state: Mapping[str, np.ndarray]) -> None:
+        """Go back to where `_state` was taken, unless it is of another training."""
+        if not np.array_equal(state["digest"], self.digest):
+            return
+        self.n_done = int(state["n_done"][0])
+        self.rng.bit_generator.state = unpack_generator(state["rng"])
+        self.pairs_rng.bit_generator.state = unpack_generator(state["pairs_rng"])
+        for kind, batches in enumerate(self.batches):
+            batches.waiting = state[f"waiting.{kind}"].copy()
+        for name, parameter in self.weights.parameters().items():
+            parameter.copy_(torch.from_numpy(state[f"weights.{name}"]))
+            moments = {key: torch.from_numpy(state[f"adam.{name}.{key}"].copy()) for key in ("exp_avg", "exp_avg_sq")}
+            self.optimiser.state[parameter] = {"step": torch.tensor(float(state[f"adam.{name}.step"][0])), **moments}
+        self.silent_steps, self.chosen, self.left_out = (
+            torch.from_numpy(state[name].copy()) for name in ("silent_steps", "chosen", "left_out")
+        )
+        self.log = unpack_log(state)
 
     def _finished(self) -> SAE:
         """Give the finished model.
@@ -335,17 +403,6 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return config.learning_rate * min(1.0, up, down)
 
 
-def _batches(rng: np.random.Generator, n: int, size: int) -> Iterator[np.ndarray]:
-    """Give row numbers for ever: every row once before any comes again."""
-    size = min(size, n)
-    waiting = np.empty(0, np.int64)
-    while True:
-        if len(waiting) < size:
-            waiting = np.concatenate([waiting, rng.permutation(n)])
-        yield waiting[:size]
-        waiting = waiting[size:]
-
-
 def _embeddings(X: np.ndarray, of: str) -> np.ndarray:
     X = np.asarray(X, np.float32)
     if X.ndim != 2:
@@ -367,13 +424,6 @@ def _check_inputs(config: TrainConfig, scorer: losses.Scorer | None, augment: Au
         f"history_dropout is {config.history_dropout}, and there are no histories to embed anew.",
         "Set sae.history_dropout to 0.",
     )
-
-
-def _history(log: Sequence[tuple[int, float, float, float, dict[str, float]]]) -> TrainHistory:
-    step, loss, l0, dead_share = (np.array(column) for column in list(zip(*log, strict=True))[:4])
-    names = sorted({name for *_, terms in log for name in terms})
-    terms = {name: np.array([row[4].get(name, 0.0) for row in log]) for name in names}
-    return TrainHistory(step, loss, l0, dead_share, terms)
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:

@@ -90,5 +90,35 @@ class Weights:
         return SAE(config, np.ascontiguousarray(encoder.T), b_enc, W_dec, b_dec, threshold, global_scale)
 
 
+def start(
+    init: str, x: np.ndarray, d_sae: int, seed: int, *, centred: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give the first W_dec, rows of length 1, b_dec, the mean of the embeddings, and transposed encoder.
+
+    Args:
+        init: See `TrainConfig`.
+        x: (n, d_in) normalised embeddings.
+        d_sae: Number of neurons.
+        seed: Draws what is random.
+        centred: b_dec is subtracted before encoding; otherwise it starts at 0.
+    """
+    rng, d_in = np.random.default_rng(seed), x.shape[1]
+    if init == "linear":
+        encoder = rng.uniform(-1, 1, (d_sae, d_in)) / np.sqrt(d_in)
+        return encoder / np.linalg.norm(encoder, axis=1, keepdims=True), np.zeros(d_in), encoder
+    b_dec = x.mean(axis=0) if centred else np.zeros(d_in, np.float32)
+    if init == "random":
+        W_dec = rng.standard_normal((d_sae, d_in))
+    else:
+        # Rows are drawn anew once all were used; a little noise keeps two neurons of one row apart.
+        rounds = -(-d_sae // len(x))
+        rows = np.concatenate([rng.permutation(len(x)) for _ in range(rounds)])[:d_sae]
+        W_dec = x[rows] - b_dec
+        spread = np.sqrt(np.square(W_dec).mean()) or 1.0
+        W_dec = W_dec + 0.01 * spread * rng.standard_normal(W_dec.shape)
+    W_dec = W_dec / np.linalg.norm(W_dec, axis=1, keepdims=True)
+    return W_dec, b_dec, W_dec
+
+
 def _parameter(values: np.ndarray) -> Tensor:
     return torch.tensor(np.asarray(values, np.float32)).requires_grad_()
