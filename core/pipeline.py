@@ -205,6 +205,9 @@ def _train_config(recipe: Preset | None, settings: Mapping[str, Any]) -> Any:
     if recipe is None and not settings:  # spares the import of torch
         return None
     given = {**(recipe.sae if recipe else {}), **settings}
+    for one, other in (("d_sae", "expansion"), ("expansion", "d_sae")):  # two ways to say how many neurons there are
+        if one in settings and other not in settings:
+            given.pop(other, None)
     return from_dict(resolve("core.sae.trainer:TrainConfig"), given, "sae.")
 
 

@@ -307,3 +307,9 @@ def test_a_build_without_a_preset_ends_with_the_recommender_beside_its_reference
     assert names == {"mf", *REFERENCES}
     viewers = run.workspace.tables("recommender", run.id)["viewers"]
     assert viewers["ndcg_at_20"].mean() == pytest.approx(run.report["recommender"]["ndcg_at_20"], rel=1e-5)
+
+
+def test_a_number_of_neurons_takes_the_place_of_the_presets_multiple_of_the_width() -> None:
+    request = BuildRequest("demo", "sasrec", "popsteer", settings={"sae.d_sae": "96", "sae.k": "4"})
+    assert (plan(request).sae.d_sae, plan(request).sae.expansion) == (96, None)
+    assert plan(replace(request, settings={})).sae.expansion == 64
