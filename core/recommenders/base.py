@@ -167,11 +167,30 @@ RECOMMENDERS: dict[str, Entry] = {
         "Alternating least squares",
         "The exact minimum of the training loss for this history, given the items.",
     ),
+    "bpr": Entry(
+        "core.recommenders.bpr:BPR",
+        "Matrix factorisation that learns to rank a consumed item above a random one (Rendle et al. 2009).",
+        "BPR",
+        "A linear map of the history, learnt from the viewers and the vectors that training gave them.",
+    ),
+    "ncf": Entry(
+        "core.recommenders.ncf:NCF",
+        "A network that scores a viewer's vector beside an item's (He et al. 2017), taught by matrix factorisation.",
+        "NCF",
+        "The minimum of the loss for this history, given network and items, by Newton's method.",
+        live=False,
+    ),
     "elsa": Entry(
         "core.recommenders.elsa:ELSA",
         "Shallow linear autoencoder with unit item vectors (Vančura et al. 2022).",
         "ELSA",
         "The sum of the vectors of the items: there is nothing to fold in.",
+    ),
+    "lightgcn": Entry(
+        "core.recommenders.lightgcn:LightGCN",
+        "BPR over vectors that are averaged along the graph of who consumed what (He et al. 2020).",
+        "LightGCN",
+        "The graph's average over the items of the history, and a linear map of it for what the graph does not give.",
     ),
     "multvae": Entry(
         "core.recommenders.multvae:MultVAE",
