@@ -73,10 +73,7 @@ def warnings_of(config: SAEConfig, n_rows: int, history: TrainHistory) -> tuple[
         )
     dead_share = float(history.dead_share[-1])
     if dead_share > DEAD_SHARE:
-        found.append(
-            f"{dead_share:.0%} of the neurons were silent at the end: set sae.d_sae lower or sae.k higher, or "
-            "sae.restart_dead=yes."
-        )
+        found.append(f"{dead_share:.0%} of the neurons were silent at the end: set sae.d_sae lower or sae.k higher.")
     if (fall := falling(history.l0, L0_FALL)) is not None:
         found.append(f"The number of active neurons was still falling at the end ({fall}): set sae.n_steps higher.")
     if (fall := falling(history.loss, LOSS_FALL)) is not None:

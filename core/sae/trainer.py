@@ -27,6 +27,7 @@ from core.sae.checkpoint import (
 from core.sae.config import TrainConfig
 from core.sae.history import LogRow, TrainHistory, history_of, warnings_of
 from core.sae.model import SAE, NormalisationKind, SAEConfig
+from core.sae.objective import Objective
 from core.sae.variants import VARIANTS, Gate, Pass, Variant
 from core.sae.weights import Weights, start
 from core.seeding import derive_seed, generator
@@ -96,9 +97,8 @@ class _Training:
         scorer: losses.Scorer | None,
         augment: Augment | None,
     ) -> None:
-        self.populations, self.scorer, self.augment = populations, scorer, augment
+        self.populations, self.augment = populations, augment
         self.seed, self.rng = seed, generator(seed, "sae", "batches")
-        self.pairs_rng = generator(seed, "sae", "pairs")
         self.batches = [Batches(self.rng, len(p), config.batch_size) for p in populations]
         self.n_done, self.log = 0, list[LogRow]()
         d_in = populations[0].shape[1]
@@ -110,6 +110,7 @@ class _Training:
         assert config.d_sae is not None and config.k is not None and config.dead_after is not None
         self.k, self.dead_after = config.k, config.dead_after
         self.epoch_steps = config.epoch_steps(len(populations[0]))
+        self.objective = Objective(config, scorer, generator(seed, "sae", "pairs"))
         self.bandwidth = config.bandwidth * length
         self.variant: Variant = VARIANTS[config.variant]
         gate_k = self.k if self.variant.gate == "topk" else 0
@@ -124,8 +125,6 @@ class _Training:
             thresholds=self.variant.threshold == "learnt",
         )
         self._start_thresholds()
-        self.n_columns = 0
-        """Scores of an embedding; 0 where it was not asked yet."""
         self.silent_steps = torch.zeros(self.model_config.d_sae, dtype=torch.int64)
         self.chosen = torch.zeros(self.model_config.d_sae, dtype=torch.bool)
         """Neurons that were among the k of some embedding in this epoch."""
@@ -209,7 +208,7 @@ class _Training:
             "digest": self.digest,
             "n_done": np.array([self.n_done]),
             "rng": pack_generator(self.rng),
-            "pairs_rng": pack_generator(self.pairs_rng),
+            "pairs_rng": pack_generator(self.objective.rng),
             "silent_steps": self.silent_steps.numpy(),
             "chosen": self.chosen.numpy(),
             "left_out": self.left_out.numpy(),
@@ -228,7 +227,7 @@ class _Training:
             return
         self.n_done = int(state["n_done"][0])
         self.rng.bit_generator.state = unpack_generator(state["rng"])
-        self.pairs_rng.bit_generator.state = unpack_generator(state["pairs_rng"])
+        self.objective.rng.bit_generator.state = unpack_generator(state["pairs_rng"])
         for kind, batches in enumerate(self.batches):
             batches.waiting = state[f"waiting.{kind}"].copy()
         for name, parameter in self.weights.parameters().items():
@@ -303,7 +302,7 @@ class _Training:
         n_active = n_rows = 0
         for kind, X in enumerate(embeddings):
             batch, scale, shift = self._forward(X)
-            own = self._terms(batch, scale, shift, with_prediction=kind == 0)
+            own = self.objective.terms(batch, scale, shift, with_prediction=kind == 0)
             weight = config.item_weight if kind else 1.0
             terms |= {name: terms.get(name, 0) + weight * value for name, value in own.items()}
             fired |= batch.active.fired(d_sae)
@@ -359,41 +358,6 @@ class _Training:
         dead = self._dead() if self.config.auxk_form == "residual" else self.left_out
         return Pass(x, pre_acts, gate, active, x_hats, dead, self.weights.W_dec, self.weights.b_dec), scale, shift
 
-    def _terms(self, batch: Pass, scale: Tensor, shift: Tensor, *, with_prediction: bool) -> dict[str, Tensor]:
-        """Give the weighted terms of the loss of one population by name.
-
-        Where neurons are nested, the terms of the reconstruction are means over the levels, each with b_dec (Bussmann
-        et al. 2025; Arviv et al. 2025 have the sum, which only weighs them more); all others look at the full code.
-        """
-        config, terms = self.config, {}
-        if config.mse:
-            terms["mse"] = config.mse * _mean([losses.mse(batch.x, x_hat) for x_hat in batch.x_hats])
-        if config.fvu:
-            terms["fvu"] = config.fvu * _mean([losses.fvu(batch.x, x_hat) for x_hat in batch.x_hats])
-        if config.cosine:
-            x = batch.x * scale + shift
-            rebuilt = [x_hat * scale + shift for x_hat in batch.x_hats]
-            terms["cosine"] = config.cosine * _mean([losses.cosine(x, x_hat) for x_hat in rebuilt])
-        if config.prediction and with_prediction:
-            assert self.scorer is not None
-            some = slice(config.n_prediction_rows)
-            x, x_hat = (part[some] * scale[some] + shift[some] for part in (batch.x, batch.x_hat))
-            terms["prediction"] = config.prediction * losses.prediction(
-                x, x_hat, self.scorer, items=self._pairs(x), top_n=config.prediction_top_n
-            )
-        return terms | self.variant.penalty(batch, config)
-
-    def _pairs(self, x: Tensor) -> Tensor | None:
-        """Draw the columns whose scores are compared, (n, m); None: all."""
-        if not self.config.n_prediction_pairs:
-            return None
-        if not self.n_columns:
-            assert self.scorer is not None
-            with torch.no_grad():
-                self.n_columns = self.scorer(x[:1]).shape[1]
-        each = -(-self.config.n_prediction_pairs // len(x))
-        return torch.from_numpy(self.pairs_rng.integers(self.n_columns, size=(len(x), each)))
-
 
 def learning_rate(config: TrainConfig, step: int) -> float:
     """Give the learning rate of a step from 1 to n_steps: a linear rise, level, then a linear fall towards 0."""
@@ -424,10 +388,6 @@ def _check_inputs(config: TrainConfig, scorer: losses.Scorer | None, augment: Au
         f"history_dropout is {config.history_dropout}, and there are no histories to embed anew.",
         "Set sae.history_dropout to 0.",
     )
-
-
-def _mean(values: Sequence[Tensor]) -> Tensor:
-    return torch.stack(list(values)).mean()
 
 
 def _normaliser(d_in: int, normalisation: NormalisationKind, global_scale: float) -> SAE:

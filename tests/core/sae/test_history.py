@@ -32,7 +32,7 @@ def test_each_warning_names_the_numbers_and_what_to_set():
     (more,) = warnings(n_rows=49)
     assert "(50)" in more and "(49)" in more and "sae.d_sae" in more
     (dead,) = warnings(dead_share=np.linspace(0, 0.25, 100))
-    assert dead.startswith("25% of the neurons") and "sae.restart_dead" in dead
+    assert dead.startswith("25% of the neurons") and "sae.d_sae" in dead
     down = np.linspace(20, 10, 100)
     (l0,) = warnings(l0=down)
     assert "active neurons" in l0 and "from 14.5 to 11.5" in l0 and "sae.n_steps" in l0
