@@ -173,6 +173,25 @@ RECOMMENDERS: dict[str, Entry] = {
         "BPR",
         "A linear map of the history, learnt from the viewers and the vectors that training gave them.",
     ),
+    "elsa": Entry(
+        "core.recommenders.elsa:ELSA",
+        "Shallow linear autoencoder with unit item vectors (Vančura et al. 2022).",
+        "ELSA",
+        "The sum of the vectors of the items: there is nothing to fold in.",
+    ),
+    "lightgcn": Entry(
+        "core.recommenders.lightgcn:LightGCN",
+        "BPR over vectors that are averaged along the graph of who consumed what (He et al. 2020).",
+        "LightGCN",
+        "The graph's average over the items of the history, and a linear map of it for what the graph does not give.",
+    ),
+    "multvae": Entry(
+        "core.recommenders.multvae:MultVAE",
+        "Variational autoencoder with a softmax over the items (Liang et al. 2018).",
+        "MultVAE",
+        "The mean of the encoder for this history: there is nothing to fold in.",
+        live=False,
+    ),
     "sasrec": Entry(
         "core.recommenders.sasrec:SASRec",
         "Self-attention over the latest items in their order, trained to foresee the next one (Kang and McAuley 2018).",
