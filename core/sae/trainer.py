@@ -43,7 +43,11 @@ N_LOGGED = 100
 N_MEASURED = 16_384
 """Embeddings that are looked at when training is over: all, or so many at random."""
 DIVERGED = 1000.0
-"""A loss that is so many times its best, and above its first value, has diverged."""
+"""A loss that is so many times its best, above its first value and above 1, has diverged.
+
+Embeddings are trained on at unit scale: below 1 a loss is no worse than that of a model that gives their mean. A few
+viewers can be rebuilt without any loss at the first step, and any number is many times nothing.
+"""
 
 
 def train(
@@ -191,12 +195,12 @@ class _Training:
             raise
 
     def _refuse_divergence(self, loss: float) -> None:
-        """Raise where the loss or a weight is not finite, or the loss is far above its best and its first value."""
+        """Raise where the loss or a weight is not finite, or the loss has grown as `DIVERGED` says."""
         finite = np.isfinite(loss) and all(bool(p.isfinite().all()) for p in self.weights.parameters().values())
         logged = [row.loss for row in self.log]
-        if finite and not (logged and loss > max(logged[0], DIVERGED * min(logged))):
+        if finite and not (logged and loss > max(1.0, logged[0], DIVERGED * min(logged))):
             return
-        value = f"{loss:.3g}, {loss / min(logged):,.0f} times its best," if finite else "not finite"
+        value = f"{loss:.3g}, after a best of {min(logged):.3g}," if finite else "not finite"
         raise TrainingError(
             f"The SAE's loss is {value} at step {self.n_done:,} of {self.config.n_steps:,}.",
             f"Lower sae.learning_rate (it is {self.config.learning_rate:g}) or the largest weight of the loss.",

@@ -230,6 +230,13 @@ def test_a_training_that_diverges_stops_and_says_what_to_change():
     assert "sae.learning_rate" in error.value.fix
 
 
+def test_a_loss_that_begins_at_nothing_may_grow():
+    two = np.repeat(X[:2], 4, axis=0)
+    _, history = train(two, dataclasses.replace(SMALL, d_sae=4, k=1, sparsity=0.1), seed=0)
+    assert history.loss[0] < 1e-5, "two viewers and four neurons"
+    assert history.loss.max() > 1000 * history.loss.min()
+
+
 def test_missing_scorer_and_histories_are_settings_to_mend():
     with pytest.raises(ConfigError, match="scorer"):
         train(X, dataclasses.replace(SMALL, prediction=1.0), seed=0)
