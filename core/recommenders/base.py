@@ -161,6 +161,14 @@ RECOMMENDERS: dict[str, Entry] = {
         "Matrix factorisation",
         "The exact minimum of the training loss for this history, given the items.",
     ),
+    "ncf": Entry(
+        "core.recommenders.ncf:NCF",
+        "A small network scores the vector of a viewer beside that of an item (He et al. 2017), taught by a matrix "
+        "factorisation.",
+        "Neural collaborative filtering",
+        "The minimum of the loss of a matrix factorisation for this history, through the network, by Newton's method.",
+        live=False,
+    ),
     "als": Entry(
         "core.recommenders.als:ALS",
         "Matrix factorisation of implicit feedback by alternating least squares (Hu, Koren, Volinsky 2008).",
@@ -183,7 +191,7 @@ RECOMMENDERS: dict[str, Entry] = {
         "core.recommenders.lightgcn:LightGCN",
         "BPR over vectors that are averaged along the graph of who consumed what (He et al. 2020).",
         "LightGCN",
-        "The graph's average over the items of the history, and a linear map of it for what the graph does not give.",
+        "A linear map of the history, learnt from the viewers and the vectors that training gave them.",
     ),
     "multvae": Entry(
         "core.recommenders.multvae:MultVAE",

@@ -10,12 +10,9 @@ trained vector knows beyond it is mostly noise: on MovieLens-1M the lists of kno
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
 from core.data.dataset import Dataset
 from core.progress import Progress, no_progress
 from core.recommenders.base import require_interactions, resolve
-from core.recommenders.fold_in import regression
 from core.recommenders.towers import Towers, check_pairwise
 
 
@@ -63,8 +60,4 @@ class BPR(Towers):
         require_interactions(train)
         train_pairwise = resolve("core.recommenders.bpr_training:train_pairwise")
         users, Q, b = train_pairwise(train.matrix(), config, item_bias=config.item_bias, seed=seed, progress=progress)
-        known = np.flatnonzero(np.diff(train.indptr))
-        fold = regression(Q, train.histories(known), users[known], 0.0, powers=(0.5,))
-        model = cls(config, Q, b, Q @ fold.W, fold.c)
-        model.trained_users = users
-        return model
+        return cls.of_trained(config, users, Q, b, train)

@@ -87,9 +87,7 @@ def enough_users(n_users: int, d_in: int) -> bool:
     return n_users >= USERS_A_WEIGHT * (d_in + 1)
 
 
-def regression(
-    V: np.ndarray, histories: Histories, users: np.ndarray, length: float, powers: tuple[float, ...] = POWERS
-) -> FoldIn:
+def regression(V: np.ndarray, histories: Histories, users: np.ndarray, length: float) -> FoldIn:
     """Fit `ridge` to known users.
 
     Args:
@@ -97,13 +95,12 @@ def regression(
         histories: Of the known users, none empty.
         users: (len(histories), d_in) their vectors.
         length: To which every result is brought; 0 leaves it.
-        powers: Those to choose from.
     """
     x = to_matrix(histories, len(V))
     sums, sizes = (x @ V).astype(np.float64), np.diff(x.indptr)
     aside = np.arange(len(users)) % SET_ASIDE == 0
     errors = {}
-    for power, penalty in product(powers, PENALTIES):
+    for power, penalty in product(POWERS, PENALTIES):
         m = _pooled(sums, sizes, power)
         W, c = _ridge(m[~aside], users[~aside], penalty)
         errors[power, penalty] = float(((m[aside] @ W + c - users[aside]) ** 2).sum())

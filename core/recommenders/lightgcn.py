@@ -2,25 +2,20 @@
 
     E_k = D^-1/2 A D^-1/2 E_{k-1}        final vectors = mean of E_0 .. E_L        score_ui = u · q_i
 
-Only E_0 is learnt. Of a viewer whom training never saw, every layer but the first follows from the items,
-
-    u_k = sum_{i in h} q_{i, k-1} / sqrt(|h| deg_i),
-
-exactly as it does for a known one; their u_0, which the paper learns one by one, is foretold from these layers by a
-linear map (`core.recommenders.fold_in`). Every embedding, of known and of invented viewers alike, is folded in so.
+Only E_0 is learnt, one vector for each user and each item, so the paper has no vector for a viewer whom training never
+saw. Here every viewer, known or invented, has a linear map of the history that foretells the final vectors
+(`core.recommenders.fold_in`). It was measured better than to let all layers but the first follow from the graph.
 """
 
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-from scipy import sparse
 
 from core.configs import check
 from core.data.dataset import Dataset
 from core.progress import Progress, no_progress
 from core.recommenders.base import require_interactions, resolve
-from core.recommenders.fold_in import regression
 from core.recommenders.towers import Towers, check_pairwise
 
 
@@ -65,50 +60,12 @@ class LightGCN(Towers):
 
     @classmethod
     def fit(cls, train: Dataset, config: LightGCNConfig, *, seed: int, progress: Progress = no_progress) -> "LightGCN":
-        """Learn the first vectors from `train`, then the map from histories to the first vectors of viewers.
+        """Learn the first vectors from `train`, then the map from histories to the final vectors of users.
 
         Raises:
             TrainingError: `train` has no interactions, or the training diverged.
         """
         require_interactions(train)
         train_lightgcn = resolve("core.recommenders.lightgcn_training:train_lightgcn")
-        U, V = train_lightgcn(train.matrix(), config, seed=seed, progress=progress)
-        model = cls.from_first_vectors(config, U, V, train)
-        model.trained_users, model.native_users = model.native_users, None
-        return model
-
-    @classmethod
-    def from_first_vectors(cls, config: LightGCNConfig, U: np.ndarray, V: np.ndarray, train: Dataset) -> "LightGCN":
-        """Give the model of learnt first vectors, which has the final vectors of its users as `native_users`.
-
-        Args:
-            config: Its `n_layers` counts.
-            U: (n_users, d_in) first vectors of the users.
-            V: (n_items, d_in) of the items.
-            train: The log that they were learnt from, with at least one interaction.
-        """
-        by_user, by_item = normalised(train.matrix())
-        u, q = U.astype(np.float32), V.astype(np.float32)
-        users, items, sources = u, q, np.zeros_like(q)
-        for _ in range(config.n_layers):
-            sources = sources + q
-            u, q = by_user @ q, by_item @ u
-            users, items = users + u, items + q
-        n = np.float32(config.n_layers + 1)
-        # s_i of the layers 1 to L: what remains of D^-1/2 A D^-1/2 when a history brings its own sqrt(|h|).
-        sources = sources / np.sqrt(np.maximum(train.item_counts, 1)).astype(np.float32)[:, None] / n
-        known = np.flatnonzero(np.diff(train.indptr))
-        first = regression(sources, train.histories(known), U[known] / n, 0.0, powers=(0.5,))
-        biases = np.zeros(len(V), np.float32)
-        return cls(config, items / n, biases, sources + sources @ first.W, first.c, users / n)
-
-
-def normalised(x: sparse.csr_matrix) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """Give x_ui / sqrt(deg_u deg_i), float32, and its transpose: the two halves of D^-1/2 A D^-1/2.
-
-    Args:
-        x: (n_users, n_items) binary interactions.
-    """
-    by_user, by_item = (sparse.diags(np.maximum(np.asarray(x.sum(axis=axis)).ravel(), 1) ** -0.5) for axis in (1, 0))
-    half = (by_user @ x @ by_item).tocsr().astype(np.float32)
-    return half, half.T.tocsr()
+        users, items = train_lightgcn(train.matrix(), config, seed=seed, progress=progress)
+        return cls.of_trained(config, users, items, np.zeros(len(items), np.float32), train)

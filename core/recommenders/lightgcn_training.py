@@ -5,14 +5,14 @@ import torch
 from scipy import sparse
 
 from core.progress import Progress
-from core.recommenders.bpr_training import Towers, train_pairwise
-from core.recommenders.lightgcn import LightGCNConfig, normalised
+from core.recommenders.bpr_training import Propagate, Towers, train_pairwise
+from core.recommenders.lightgcn import LightGCNConfig
 
 
 def train_lightgcn(
     x: sparse.csr_matrix, config: LightGCNConfig, *, seed: int, progress: Progress
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Give the (n_users, d) and (n_items, d) float32 first vectors.
+    """Give the (n_users, d) and (n_items, d) float32 final vectors.
 
     Args:
         x: (n_users, n_items) binary interactions, at least one.
@@ -23,21 +23,34 @@ def train_lightgcn(
     Raises:
         TrainingError: The vectors are not finite any more.
     """
-    by_user, by_item = normalised(x)
+    propagate = propagation(x, config.n_layers)
+    U, V, b = train_pairwise(x, config, item_bias=False, propagate=propagate, seed=seed, progress=progress)
+    users, items, _ = propagate(Towers(*(torch.from_numpy(array) for array in (U, V, b))))
+    return users.numpy(), items.numpy()
+
+
+def propagation(x: sparse.csr_matrix, n_layers: int) -> Propagate:
+    """Give what makes final vectors of first ones: the mean of the layers E, L E, .. with L = D^-1/2 A D^-1/2.
+
+    A, the graph of `x`, is symmetric, so this is its own adjoint. Who has no edge keeps a share of their first vector.
+    SciPy multiplies: for a matrix as sparse as a log it is faster than torch.
+
+    Args:
+        x: (n_users, n_items) binary interactions.
+        n_layers: Steps along the graph.
+    """
+    by_user, by_item = (sparse.diags(np.maximum(np.asarray(x.sum(axis=axis)).ravel(), 1) ** -0.5) for axis in (1, 0))
+    to_users = (by_user @ x @ by_item).tocsr().astype(np.float32)
+    to_items = to_users.T.tocsr()
 
     def propagate(towers: Towers) -> Towers:
-        """Give the mean of the layers. The matrix of a step is symmetric, so this is its own adjoint.
-
-        SciPy multiplies: for a matrix as sparse as a log it is faster than torch.
-        """
         u, q = towers.users.numpy(), towers.items.numpy()
         users, items = u.copy(), q.copy()
-        for _ in range(config.n_layers):
-            u, q = by_user @ q, by_item @ u
+        for _ in range(n_layers):
+            u, q = to_users @ q, to_items @ u
             users += u
             items += q
-        n = np.float32(config.n_layers + 1)
+        n = np.float32(n_layers + 1)
         return Towers(torch.from_numpy(users / n), torch.from_numpy(items / n), towers.biases)
 
-    U, V, _ = train_pairwise(x, config, item_bias=False, propagate=propagate, seed=seed, progress=progress)
-    return U, V
+    return propagate

@@ -1,6 +1,8 @@
-"""Two towers whose viewers are folded in by one vector an item: what BPR and LightGCN share at inference.
+"""Two towers that were trained here: what BPR and LightGCN share once their vectors are learnt.
 
-u(h) = sum_{i in h} s_i / |h|^power + c,   0 for an empty history        score = u · q_i + b_i
+score = u · q_i + b_i        u(h) = sum_{i in h} s_i / |h|^power + c,   0 for an empty history
+
+with s_i = W q_i: the fold-in of `core.recommenders.fold_in`, one product shorter.
 """
 
 from collections.abc import Mapping
@@ -9,12 +11,13 @@ from typing import Any, Self
 import numpy as np
 
 from core.configs import check
-from core.data.dataset import Histories, to_matrix
+from core.data.dataset import Dataset, Histories, to_matrix
 from core.recommenders.base import LinearRecommender, LinearScorer
+from core.recommenders.fold_in import regression
 
 
 class Towers(LinearRecommender):
-    """Item vectors, and what each item gives to the vector of a viewer.
+    """Item vectors and biases, and what each item gives to the vector of a viewer.
 
     Args:
         config: How they were trained.
@@ -22,27 +25,36 @@ class Towers(LinearRecommender):
         b: (n_items,) float32 item biases.
         S: (n_items, d_in) float32: s_i, what an item of a history gives.
         c: (d_in,) float32: what every history gives that is not empty.
-        native_users: (n_users, d_in) float32 of a model that was trained elsewhere; else None.
+        power: Of the number of items that their sum is divided by.
     """
 
-    def __init__(
-        self,
-        config: Any,
-        Q: np.ndarray,
-        b: np.ndarray,
-        S: np.ndarray,
-        c: np.ndarray,
-        native_users: np.ndarray | None = None,
-    ) -> None:
+    def __init__(self, config: Any, Q: np.ndarray, b: np.ndarray, S: np.ndarray, c: np.ndarray, power: float) -> None:
         self.config = config
-        self.Q, self.b, self.S, self.c, self.native_users = Q, b, S, c, native_users
+        self.Q, self.b, self.S, self.c, self.power = Q, b, S, c, power
         self.n_items, self.d_in = Q.shape
+
+    @classmethod
+    def of_trained(cls, config: Any, users: np.ndarray, Q: np.ndarray, b: np.ndarray, train: Dataset) -> Self:
+        """Make the model of trained vectors: its fold-in is what best foretells the users from their histories.
+
+        Args:
+            config: How they were trained.
+            users: (n_users, d_in) float32 user vectors; they become `trained_users`.
+            Q: (n_items, d_in) float32 item vectors.
+            b: (n_items,) float32 item biases.
+            train: The log that they were learnt from, with at least one interaction.
+        """
+        known = np.flatnonzero(np.diff(train.indptr))
+        fold = regression(Q, train.histories(known), users[known], 0.0)
+        model = cls(config, Q, b, Q @ fold.W, fold.c, fold.power)
+        model.trained_users = users
+        return model
 
     def embed(self, histories: Histories) -> np.ndarray:
         """Give (len(histories), d_in) float32, folded in; an empty history gives 0."""
         x = to_matrix(histories, self.n_items)
         sizes = np.diff(x.indptr)
-        vectors = (x @ self.S) / np.sqrt(np.maximum(sizes, 1))[:, None] + self.c
+        vectors = (x @ self.S) / (np.maximum(sizes, 1) ** self.power)[:, None] + self.c
         vectors[sizes == 0] = 0
         return np.asarray(vectors, np.float32)
 
@@ -60,15 +72,14 @@ class Towers(LinearRecommender):
         return LinearScorer(self.Q, self.b)
 
     def to_arrays(self) -> dict[str, np.ndarray]:
-        """Give the vectors, the biases and the fold-in for saving; the users only where they were brought along."""
-        arrays = {"Q": self.Q, "b": self.b, "S": self.S, "c": self.c}
-        return arrays if self.native_users is None else arrays | {"users": self.native_users}
+        """Give the vectors, the biases and the fold-in for saving."""
+        return {"Q": self.Q, "b": self.b, "S": self.S, "c": self.c, "power": np.array(self.power)}
 
     @classmethod
     def from_arrays(cls, config: Any, arrays: Mapping[str, np.ndarray]) -> Self:
         """Restore what `to_arrays` gave."""
         Q, b, S, c = (np.asarray(arrays[name], np.float32) for name in ("Q", "b", "S", "c"))
-        return cls(config, Q, b, S, c, arrays.get("users"))
+        return cls(config, Q, b, S, c, float(arrays["power"]))
 
 
 def check_pairwise(config: Any) -> None:
