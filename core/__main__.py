@@ -15,6 +15,7 @@ import typer
 from core.data.download import CATALOGUE, available, fetch
 from core.doctor import examine
 from core.errors import UserError, one_line
+from core.exchange import Format, export_sae
 from core.import_commands import import_app
 from core.pipeline import DEMO, BuildRequest, build
 from core.recommenders.base import RECOMMENDERS
@@ -138,6 +139,18 @@ def steer(
         before = row["rank_before"]
         moved = "NEW" if before is None else "=" if before == row["rank"] else f"{before - row['rank']:+d}"
         typer.echo(f"{row['rank']:>4}  {moved:>4}  {one_line(row['title'])}")  # a title may hold codes of terminals
+
+
+@app.command("export-sae")
+def export_sae_command(
+    run: Annotated[str, typer.Argument(help="The id of a run.")],
+    out: Annotated[Path, typer.Argument(help="The folder (saelens) or the file (npz) to write.")],
+    format_: Annotated[Format, typer.Option("--format", help="For SAELens, or one file of arrays.")] = "saelens",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Write the sparse autoencoder of a run for SAELens, or as plain arrays (see docs/exchange.md)."""
+    export_sae(open_run(workspace, run), out, format_)
+    typer.echo(f"The SAE of {run} is in {out}.")
 
 
 @app.command()

@@ -7,8 +7,10 @@ from typing import Annotated, Literal, NamedTuple
 
 import typer
 
+from core.configs import check
 from core.data.brought import Tables
 from core.errors import one_line
+from core.exchange import bring_sae, check_fits
 from core.imports import (
     EmbeddingsRequest,
     ImplicitRequest,
@@ -17,8 +19,9 @@ from core.imports import (
     bring_implicit,
     bring_recbole,
 )
-from core.pipeline import Brought, adopt, plan_adoption
+from core.pipeline import Brought, adopt, adopt_sae, plan_adoption
 from core.progress import Progress
+from core.runs import open_recommender
 from core.terminal import (
     DEFAULT_WORKSPACE,
     JsonOption,
@@ -140,6 +143,28 @@ def import_implicit(
     tables = Tables(item_table, interactions, user_table)
     request = ImplicitRequest(name, tables, model, item_ids, user_ids, unknown_items)
     _adopt(partial(bring_implicit, request), _Choices(preset, workspace, seed, read_settings(set_), json_))
+
+
+@import_app.command("sae")
+def import_sae(
+    path: Annotated[Path, typer.Argument(help="A folder that SAELens saved, or an .npz file (see docs/exchange.md).")],
+    run: Annotated[
+        str | None, typer.Option(help="The run, or the recommender, that it belongs to; else the newest run.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="What it is called; else as the folder or file is.")] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    json_: JsonOption = None,
+) -> None:
+    """Open a sparse autoencoder that SAELens or your own program trained on the embeddings of a recommender here."""
+    called = one_line(path.resolve().stem if name is None else name, 80)
+    check(bool(called), "The name of the SAE is empty.", "Give a short --name, for example mine.")
+    base = open_recommender(workspace, run)
+    brought = bring_sae(path)
+    check_fits(base, brought.sae)
+    with bars() as progress:
+        done = adopt_sae(brought.sae, base, name=called, source=brought.source, progress=progress)
+    write_json(done.report, json_)
+    say_built(done)
 
 
 class _Choices(NamedTuple):

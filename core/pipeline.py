@@ -27,8 +27,9 @@ from core.progress import Progress, no_progress
 from core.recommenders.base import BROUGHT, RECOMMENDERS, Recommender, embed_users, recommender_class, resolve
 from core.report import EvaluationConfig, neuron_metrics, peak_memory_mb, recommender_metrics, sae_metrics
 from core.runs import EVALUATION, SOURCE, Run
+from core.sae.model import SAE
 from core.seeding import derive_seed
-from core.workspace import Workspace, artefact_id
+from core.workspace import STAGES, Workspace, artefact_id
 
 DEMO_SETTINGS = {"recommender.embedding_size": "48", "sae.d_sae": "72", "sae.k": "24", "sae.n_steps": "1000"}
 
@@ -184,6 +185,33 @@ def adopt(
         _build_references(todo, run, progress)
     run = _save_brought(brought, todo, run, progress)
     return _build_lens(todo, run, progress)
+
+
+def adopt_sae(sae: SAE, run: Run, *, name: str, source: Mapping[str, Any], progress: Progress = no_progress) -> Run:
+    """Make an SAE that was trained elsewhere the one of a run's recommender, and read its neurons.
+
+    It may have learnt from any viewer, also from those of the split that an SAE trained here never sees: `sae.source`
+    in the report stands for that.
+
+    Args:
+        sae: For embeddings of the recommender's width.
+        run: Ends with the recommender, or goes on after it.
+        name: Stands where the name of the preset stands.
+        source: Where it comes from, as plain values. A part of its id.
+        progress: Told how far each stage is.
+
+    Raises:
+        UserError: Something that a person can mend.
+    """
+    base = Run(run.workspace, {stage: run.ids[stage] for stage in STAGES[: STAGES.index("sae")]})
+    config = from_dict(EvaluationConfig, run.meta("recommender").config[EVALUATION], "evaluation.")
+
+    def make() -> _Made:
+        metrics = sae_metrics(sae, base.recommender, base.split, base.seed, progress, config=config)
+        return _Made(sae.to_arrays(), {}, metrics | {"model": asdict(sae.config), SOURCE: dict(source)})
+
+    said = {"preset": name, SOURCE: dict(source)}
+    return _build_neurons(_stage(run.workspace, "sae", name, said, run.seed, base.ids, make), progress)
 
 
 def _sections(settings: Mapping[str, str]) -> dict[str, dict[str, Any]]:

@@ -207,6 +207,18 @@ def open_run(path: Path | str, run_id: str | None = None) -> Run:
     return Run(workspace, {**meta.parents, "neurons": meta.id})
 
 
+def open_recommender(path: Path | str, id_: str | None = None) -> Run:
+    """Open a recommender by its id, or that of a run by the run's id; that of the newest run by default.
+
+    Raises:
+        MissingStageError: There is none, or none of this id.
+    """
+    workspace = Workspace(path)
+    meta = next((m for m in workspace.artefacts("recommender") if m.id == id_), None)
+    run = open_run(path, id_) if meta is None else Run(workspace, {**meta.parents, "recommender": meta.id})
+    return Run(workspace, {stage: run.ids[stage] for stage in ("dataset", "split", "recommender")})
+
+
 def steer_viewer(run: Run, user_id: str, steering: Steering, n: int) -> dict[str, Any]:
     """Give a viewer's three lists with the movements and why each item moved.
 

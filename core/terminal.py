@@ -120,7 +120,7 @@ def say_built(run: Run) -> None:
     typer.echo(
         f"  {sae['alive']} of {sae['d_sae']} neurons alive, cosine {_number(sae['cosine'])}, nDCG@20 "
         f"{_number(sae['ndcg_at_20_original'])} -> {_number(sae['ndcg_at_20'])} "
-        f"on {sae['n_unseen_viewers']:,} viewers that the SAE never saw"
+        f"on {sae['n_unseen_viewers']:,} viewers that the SAE {'may have seen' if 'source' in sae else 'never saw'}"
     )
     purity = "/".join(_number(neurons["paper_purity"][str(n)], 2) for n in LENGTHS)
     typer.echo(f"  mean purity of {neurons['n_concepts']} concepts @10/20/50: {purity}; built in {total:.0f} s")

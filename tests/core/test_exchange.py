@@ -1,0 +1,160 @@
+"""SAEs in and out of a run on the command line: the same numbers, and two lines for every fault."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from core.__main__ import main
+from core.runs import Run, list_runs, open_run
+from core.workspace import Workspace
+from tests.core.test_command_line import two_lines
+
+
+@pytest.fixture(scope="session")
+def exported(tiny_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the SAE of the tiny run in both formats. Not to be changed."""
+    folder = tmp_path_factory.mktemp("exported")
+    for out, kind in (("saelens", "saelens"), ("own.npz", "npz")):
+        where = ["--workspace", str(tiny_run.workspace.path)]
+        assert main(["export-sae", tiny_run.id, str(folder / out), "--format", kind, *where]) == 0
+    return folder
+
+
+@pytest.fixture
+def workspace(tiny_run: Run, tmp_path: Path) -> Path:
+    """A copy of the workspace of the tiny run."""
+    shutil.copytree(tiny_run.workspace.path, tmp_path / "w")
+    return tmp_path / "w"
+
+
+@pytest.mark.parametrize("name", ["saelens", "own.npz"])
+def test_an_sae_that_comes_back_is_an_sae_of_the_run(
+    name: str, exported: Path, workspace: Path, tiny_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = tmp_path / "r.json"
+    arguments = ["import", "sae", str(exported / name), "--workspace", str(workspace), "--json", str(report)]
+    assert main([*arguments, "--name", "mine"]) == 0
+    assert "viewers that the SAE may have seen" in capsys.readouterr().out
+    run = open_run(workspace)
+    assert run.id != tiny_run.id
+    assert run.ids["recommender"] == tiny_run.ids["recommender"]
+    assert {r.preset for r in list_runs(Workspace(workspace))} == {"knots", "mine"}
+    X = tiny_run.recommender.embed_items()
+    np.testing.assert_allclose(run.sae.encode(X), tiny_run.sae.encode(X), rtol=1e-4, atol=1e-6)
+    for part in ("W_enc", "b_enc", "W_dec", "b_dec"):
+        np.testing.assert_allclose(getattr(run.sae, part), getattr(tiny_run.sae, part), rtol=2**-23, atol=0)
+        if name == "own.npz":
+            np.testing.assert_array_equal(getattr(run.sae, part), getattr(tiny_run.sae, part))
+    said, before = json.loads(report.read_text()), tiny_run.report
+    assert said["sae"]["source"]["kind"] == ("npz" if name == "own.npz" else "saelens")
+    assert said["sae"]["ndcg_at_20"] == pytest.approx(before["sae"]["ndcg_at_20"], rel=1e-6)
+    assert said["neurons"]["paper_purity"] == before["neurons"]["paper_purity"]
+    if name == "own.npz":
+        assert run.table.frame.equals(tiny_run.table.frame)
+    assert main([*arguments, "--name", "mine", "--run", run.ids["recommender"]]) == 0
+    assert len(list_runs(Workspace(workspace))) == 2, "the same SAE again is the same run"
+    again = tmp_path / "again.npz"
+    assert main(["export-sae", run.id, str(again), "--format", "npz", "--workspace", str(workspace)]) == 0
+    if name == "own.npz":
+        assert again.read_bytes() == (exported / name).read_bytes()
+
+
+def edited(folder: Path, **changes: Any) -> None:
+    cfg = json.loads((folder / "cfg.json").read_text())
+    (folder / "cfg.json").write_text(json.dumps(cfg | changes))
+
+
+def tensors(change: Callable[[dict[str, np.ndarray]], None]) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        arrays = {name: array.copy() for name, array in load_file(folder / "sae_weights.safetensors").items()}
+        change(arrays)
+        save_file(arrays, folder / "sae_weights.safetensors")
+
+    return write
+
+
+def halved(folder: Path) -> None:
+    """Make an SAE of half the width."""
+    edited(folder, d_in=6)
+    tensors(lambda t: t.update(W_enc=t["W_enc"][:6].copy(), W_dec=t["W_dec"][:, :6].copy(), b_dec=t["b_dec"][:6]))(
+        folder
+    )
+
+
+FAULTS: dict[str, tuple[Callable[[Path], Any], str]] = {
+    "no cfg.json": (lambda f: (f / "cfg.json").unlink(), "has no cfg.json"),
+    "no weights": (lambda f: (f / "sae_weights.safetensors").unlink(), "has no sae_weights.safetensors"),
+    "no JSON": (lambda f: (f / "cfg.json").write_text("{"), "is no configuration of SAELens"),
+    "no object": (lambda f: (f / "cfg.json").write_text("[]"), "holds no object"),
+    "no text": (lambda f: (f / "cfg.json").write_bytes(b"\xff"), "is no configuration of SAELens"),
+    "a nest": (lambda f: (f / "cfg.json").write_text("[" * 10**5), "is no configuration of SAELens"),
+    "a large cfg.json": (lambda f: (f / "cfg.json").write_text(" " * 2**21 + "{}"), "has 2,097,154 bytes"),
+    "architecture": (lambda f: edited(f, architecture="gated"), "architecture 'gated'"),
+    "another width": (halved, "embeddings of 6 numbers, and those of this run have 12"),
+    "shape": (lambda f: edited(f, d_sae=7), "has the shape (12, 24), expected (12, 7)"),
+    "NaN": (tensors(lambda t: t["b_enc"].__setitem__(slice(2), np.nan)), "b_enc of sae_weights.safetensors has 2"),
+    "beyond float32": (tensors(lambda t: t.update(b_enc=np.full(24, 1e300))), "24 numbers that are not finite"),
+    "a tensor too few": (tensors(lambda t: t.pop("b_enc")), "has no array 'b_enc'"),
+    "a tensor too many": (tensors(lambda t: t.update(r_mag=t["b_enc"])), "an array too many, 'r_mag'"),
+    "cut": (lambda f: (f / "sae_weights.safetensors").write_bytes(b"abc"), "is no whole .safetensors file"),
+    "no folder": (shutil.rmtree, "is neither a folder nor an .npz file"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_folder_that_is_no_sae_ends_in_two_lines(
+    fault: str, exported: Path, tiny_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(exported / "saelens", tmp_path / "sae")
+    change, problem = FAULTS[fault]
+    change(tmp_path / "sae")
+    capsys.readouterr()
+    assert main(["import", "sae", str(tmp_path / "sae"), "--workspace", str(tiny_run.workspace.path)]) == 2
+    assert problem in two_lines(capsys)[0]
+    assert len(list_runs(tiny_run.workspace)) == 1
+
+
+NPZ_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
+    "objects": ({"gate": np.array("topk", object)}, "holds Python objects"),
+    "no gate": ({"gate": None}, "has no array 'gate'"),
+    "numbers for words": ({"gate": np.array(3.0)}, "gate of sae.npz has float64"),
+    "words for numbers": ({"k": np.array("four")}, "k of sae.npz has <U4"),
+    "infinite": ({"W_dec": np.full((24, 12), np.inf)}, "W_dec of sae.npz has 288"),
+    "turned": ({"W_dec": np.zeros((12, 24))}, "expected (24, 12)"),
+}
+
+
+@pytest.mark.parametrize("fault", NPZ_FAULTS)
+def test_an_npz_that_is_no_sae_ends_in_two_lines(
+    fault: str, exported: Path, tiny_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change, problem = NPZ_FAULTS[fault]
+    with np.load(exported / "own.npz", allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files} | change
+    np.savez(tmp_path / "sae.npz", **{name: array for name, array in arrays.items() if array is not None})
+    capsys.readouterr()
+    assert main(["import", "sae", str(tmp_path / "sae.npz"), "--workspace", str(tiny_run.workspace.path)]) == 2
+    assert problem in two_lines(capsys)[0]
+
+
+def test_an_export_writes_over_nothing_and_leaves_nothing_half_written(
+    exported: Path, tiny_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = ["--workspace", str(tiny_run.workspace.path)]
+    capsys.readouterr()
+    assert main(["export-sae", tiny_run.id, str(exported / "saelens"), *where]) == 2
+    assert "is already there" in two_lines(capsys)[0]
+    assert main(["export-sae", tiny_run.id, str(tmp_path / "sae"), "--format", "npz", *where]) == 2
+    assert "does not end in .npz" in two_lines(capsys)[0]
+    assert main(["export-sae", "knots-00000000", str(tmp_path / "sae"), *where]) == 2
+    assert "There is no run 'knots-00000000'" in two_lines(capsys)[0]
+    (tmp_path / "file").write_text("")
+    assert main(["export-sae", tiny_run.id, str(tmp_path / "file" / "sae"), *where]) == 2
+    assert "cannot be written" in two_lines(capsys)[0]
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
