@@ -21,11 +21,22 @@ from core.data.download import find
 from core.data.loaders import DataConfig, read_dataset
 from core.data.split import SplitConfig, split
 from core.errors import ConfigError, near
+from core.neurons.stability import Code, stability
 from core.neurons.table import NeuronTable
 from core.presets import Preset, preset
 from core.progress import Progress, no_progress
 from core.recommenders.base import BROUGHT, RECOMMENDERS, Recommender, embed_users, recommender_class, resolve
-from core.report import EvaluationConfig, neuron_metrics, peak_memory_mb, recommender_metrics, sae_metrics
+from core.report import (
+    EvaluationConfig,
+    awake,
+    drawn_viewers,
+    neuron_metrics,
+    peak_memory_mb,
+    recommender_metrics,
+    sae_metrics,
+    viewer_fidelity,
+    viewers_with_targets,
+)
 from core.runs import EVALUATION, SOURCE, Run
 from core.sae.model import SAE
 from core.seeding import derive_seed
@@ -53,6 +64,7 @@ class BuildRequest:
         seed: Draws the split, the start values and the order of training.
         data_dir: Where raw datasets are looked for; None: $DATASETS_DIR, then data/raw.
         settings: `SECTION.FIELD` -> value; wins over the preset.
+        stability: A second SAE of another seed is trained too, and each neuron is told whether it comes again.
     """
 
     dataset: str
@@ -61,6 +73,7 @@ class BuildRequest:
     seed: int = 0
     data_dir: Path | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    stability: bool = False
 
 
 class Plan(NamedTuple):
@@ -73,6 +86,7 @@ class Plan(NamedTuple):
     preset: Preset | None
     sae: Any
     seed: int
+    stability: bool = False
 
 
 class Brought(NamedTuple):
@@ -111,6 +125,7 @@ def plan(request: BuildRequest) -> Plan:
         recipe,
         _train_config(recipe, parts["sae"]),
         request.seed,
+        request.stability,
     )
 
 
@@ -146,11 +161,25 @@ def build(request: BuildRequest, workspace: Workspace, progress: Progress = no_p
         UserError: Something that a person can mend; what was finished before stays.
     """
     todo = plan(request)
+    return build_lens(todo, build_recommender(request, todo, workspace, progress), progress)
+
+
+def build_recommender(request: BuildRequest, todo: Plan, workspace: Workspace, progress: Progress = no_progress) -> Run:
+    """Build every stage up to the recommender that is not there yet, and what it has to beat.
+
+    Args:
+        request: What is asked for.
+        todo: `plan(request)`.
+        workspace: Where everything is saved.
+        progress: Told how far each stage is.
+
+    Raises:
+        UserError: As for `build`.
+    """
     run = _build_dataset(request, todo, workspace, progress)
     run = _build_split(todo, run)
     _build_references(todo, run, progress)
-    run = _build_recommender(request.recommender, todo, run, progress)
-    return _build_lens(todo, run, progress)
+    return _build_recommender(request.recommender, todo, run, progress)
 
 
 def adopt(
@@ -184,7 +213,7 @@ def adopt(
     if brought.dataset.n_interactions:
         _build_references(todo, run, progress)
     run = _save_brought(brought, todo, run, progress)
-    return _build_lens(todo, run, progress)
+    return build_lens(todo, run, progress)
 
 
 def adopt_sae(sae: SAE, run: Run, *, name: str, source: Mapping[str, Any], progress: Progress = no_progress) -> Run:
@@ -211,7 +240,7 @@ def adopt_sae(sae: SAE, run: Run, *, name: str, source: Mapping[str, Any], progr
         return _Made(sae.to_arrays(), {}, metrics | {"model": asdict(sae.config), SOURCE: dict(source)})
 
     said = {"preset": name, SOURCE: dict(source)}
-    return _build_neurons(_stage(run.workspace, "sae", name, said, run.seed, base.ids, make), progress)
+    return _build_neurons(_stage(run.workspace, "sae", name, said, run.seed, base.ids, make), None, progress)
 
 
 def _sections(settings: Mapping[str, str]) -> dict[str, dict[str, Any]]:
@@ -344,48 +373,107 @@ def _measured(model: Recommender, todo: Plan, run: Run, facts: Mapping[str, Any]
     return _Made(model.to_arrays(), {"viewers": measure.viewers}, {**measure.metrics, **facts})
 
 
-def _build_lens(todo: Plan, run: Run, progress: Progress) -> Run:
-    """Train the SAE and read its neurons, unless no preset was asked for."""
+def build_lens(todo: Plan, run: Run, progress: Progress = no_progress) -> Run:
+    """Train the SAE of a finished recommender and read its neurons, unless no preset was asked for.
+
+    Raises:
+        UserError: As for `build`.
+    """
     if todo.preset is None:
         return run
-    return _build_neurons(_build_sae(todo, todo.preset, run, progress), progress)
+    lens = _build_sae(todo, run, progress)
+    return _build_neurons(lens, _build_twin(todo, run, progress) if todo.stability else None, progress)
 
 
-def _build_sae(todo: Plan, recipe: Preset, run: Run, progress: Progress) -> Run:
-    brings_users = run.recommender.native_users is not None
-    # A vector that was brought has no history in it of which a part could be dropped.
-    settings = replace(todo.sae, history_dropout=0.0) if brings_users else todo.sae
+def build_fold(todo: Plan, run: Run, fold: tuple[int, int], users: np.ndarray, progress: Progress = no_progress) -> Run:
+    """Train an SAE on all viewers but those of one fold and measure it on those, viewer by viewer.
+
+    Its table `viewers` has a row for each measured viewer of the fold (see `core.report.viewer_fidelity`).
+
+    Args:
+        todo: What to build; with a preset.
+        run: Ends with the recommender.
+        fold: Its number from 0, and how many folds there are.
+        users: Sorted viewers of the fold. They follow from `fold`, the split and the seed (see `core.crossfit`).
+        progress: Told how far it is.
+    """
 
     def make() -> _Made:
-        recommender, parts = run.recommender, run.split
-        users = np.setdiff1d(np.arange(run.full.n_users), parts.unseen_users) if brings_users else parts.seen_users
-        histories = parts.history.histories(users)
+        parts = replace(run.split, unseen_users=users)
+        sae, history = _trained(todo, run, users, ("sae",), progress)
+        asked = drawn_viewers(viewers_with_targets(parts), run.recommender.n_items, todo.seed)
+        measured = np.intersect1d(users, asked, assume_unique=True)
+        viewers = viewer_fidelity(sae, run.recommender, parts, measured, progress, config=todo.evaluation)
+        dead_share = float(1 - awake(sae, run.recommender, parts).mean())
+        tables = {"history": _frame(history), "viewers": viewers}
+        return _Made(sae.to_arrays(), tables, {"dead_share": dead_share, "model": asdict(sae.config)})
 
-        def embed_with_dropout(rng: np.random.Generator, rows: np.ndarray, dropout: float) -> np.ndarray:
-            """Embed the histories of some rows again, each item left out with a probability; one item always stays."""
-            kept = []
-            for row in rows:
-                history = histories[row]
-                keep = rng.random(len(history)) >= dropout
-                if len(history) and not keep.any():
-                    keep[rng.integers(len(history))] = True
-                kept.append(history[keep])
-            return recommender.embed(kept)
+    return _sae_stage(todo, run, "fold", {"fold": list(fold)}, make)
 
-        sae, history = resolve("core.sae.trainer:train")(
-            embed_users(recommender, parts.history, users),
-            settings,
-            seed=derive_seed(todo.seed, "sae"),
-            X_items=recommender.probe_items() if recipe.train_on_items else None,
-            scorer=recommender.torch_scorer(),
-            augment=embed_with_dropout,
-            progress=progress,
-        )
-        metrics = sae_metrics(sae, recommender, parts, todo.seed, progress, config=todo.evaluation)
+
+def _build_sae(todo: Plan, run: Run, progress: Progress) -> Run:
+    def make() -> _Made:
+        sae, history = _trained(todo, run, run.split.unseen_users, ("sae",), progress)
+        metrics = sae_metrics(sae, run.recommender, run.split, todo.seed, progress, config=todo.evaluation)
         return _Made(sae.to_arrays(), {"history": _frame(history)}, metrics | {"model": asdict(sae.config)})
 
-    config = {"preset": recipe.name, "train_on_items": recipe.train_on_items, **asdict(settings)}
-    return _stage(run.workspace, "sae", recipe.name, config, todo.seed, run.ids, make)
+    return _sae_stage(todo, run, "", {}, make)
+
+
+def _build_twin(todo: Plan, run: Run, progress: Progress) -> Run:
+    """Train the same SAE from another seed, to see which of its neurons come again."""
+
+    def make() -> _Made:
+        sae, history = _trained(todo, run, run.split.unseen_users, ("sae", "twin"), progress)
+        return _Made(sae.to_arrays(), {"history": _frame(history)}, {"model": asdict(sae.config)})
+
+    return _sae_stage(todo, run, "twin", {"twin": True}, make)
+
+
+def _sae_stage(todo: Plan, run: Run, word: str, variation: Mapping[str, Any], make: Callable[[], _Made]) -> Run:
+    """Make and save an SAE; a variation of the one that the run is about has keys of its own in its config."""
+    assert todo.preset is not None
+    recipe = todo.preset
+    config = {"preset": recipe.name, "train_on_items": recipe.train_on_items, **asdict(_sae_settings(todo, run))}
+    word = f"{recipe.name}-{word}" if word else recipe.name
+    return _stage(run.workspace, "sae", word, config | dict(variation), todo.seed, run.ids, make)
+
+
+def _sae_settings(todo: Plan, run: Run) -> Any:
+    """Give the settings of the SAE: a vector that was brought has no history in it of which a part could be dropped."""
+    brings_users = run.recommender.native_users is not None
+    return replace(todo.sae, history_dropout=0.0) if brings_users else todo.sae
+
+
+def _trained(todo: Plan, run: Run, unseen: np.ndarray, purpose: tuple[str, ...], progress: Progress) -> tuple[SAE, Any]:
+    """Train an SAE on all viewers but some; `purpose` is what its seed is for."""
+    assert todo.preset is not None
+    recommender, parts = run.recommender, replace(run.split, unseen_users=unseen)
+    brings_users = recommender.native_users is not None
+    users = np.setdiff1d(np.arange(run.full.n_users), unseen) if brings_users else parts.seen_users
+    histories = parts.history.histories(users)
+
+    def embed_with_dropout(rng: np.random.Generator, rows: np.ndarray, dropout: float) -> np.ndarray:
+        """Embed the histories of some rows again, each item left out with a probability; one item always stays."""
+        kept = []
+        for row in rows:
+            history = histories[row]
+            keep = rng.random(len(history)) >= dropout
+            if len(history) and not keep.any():
+                keep[rng.integers(len(history))] = True
+            kept.append(history[keep])
+        return recommender.embed(kept)
+
+    trained: tuple[SAE, Any] = resolve("core.sae.trainer:train")(
+        embed_users(recommender, parts.history, users),
+        _sae_settings(todo, run),
+        seed=derive_seed(todo.seed, *purpose),
+        X_items=recommender.probe_items() if todo.preset.train_on_items else None,
+        scorer=recommender.torch_scorer(),
+        augment=embed_with_dropout,
+        progress=progress,
+    )
+    return trained
 
 
 def _frame(history: Any) -> pd.DataFrame:
@@ -394,16 +482,24 @@ def _frame(history: Any) -> pd.DataFrame:
     return pd.DataFrame({name: getattr(history, name) for name in names} | history.terms)
 
 
-def _build_neurons(run: Run, progress: Progress) -> Run:
+def _build_neurons(run: Run, twin: Run | None, progress: Progress) -> Run:
+    """Read the neurons; beside a twin, also which of them come again."""
+
     def make() -> _Made:
         progress("neurons", 0, 1, {})
         recommender, sae, dataset = run.recommender, run.sae, run.dataset
-        probes = recommender.probe_items()
-        item_acts = sae.encode(probes)
-        user_acts = sae.encode(embed_users(recommender, dataset, np.arange(dataset.n_users)))
+        probes, embeddings = recommender.probe_items(), embed_users(recommender, dataset, np.arange(dataset.n_users))
+        item_acts, user_acts = sae.encode(probes), sae.encode(embeddings)
         table = NeuronTable.build(item_acts, user_acts, sae, dataset, recommender.embed_items())
+        metrics = neuron_metrics(table, item_acts, probes, dataset, run.seed)
+        if twin is not None:
+            other = Code(twin.sae.W_dec, twin.sae.encode(embeddings))
+            found = stability(Code(sae.W_dec, user_acts), other, derive_seed(run.seed, "stability"))
+            table = replace(table, frame=table.frame.assign(stability=found.scores))
+            metrics |= {"stability": found.summary()}
         progress("neurons", 1, 1, {})
         arrays, tables = table.to_saved()
-        return _Made(arrays, tables, neuron_metrics(table, item_acts, probes, dataset, run.seed))
+        return _Made(arrays, tables, metrics)
 
-    return _stage(run.workspace, "neurons", run.meta("sae").config["preset"], {}, None, run.ids, make)
+    config = {} if twin is None else {"twin": twin.ids["sae"]}
+    return _stage(run.workspace, "neurons", run.meta("sae").config["preset"], config, None, run.ids, make)

@@ -44,7 +44,7 @@ from core.neurons.concepts import LENGTHS, concepts_of, paper_concepts
 from core.neurons.table import NeuronTable
 from core.progress import Progress, no_progress
 from core.recommenders.base import Recommender, embed_users, rank
-from core.sae.metrics import alive, cosine, density, fvu, l0
+from core.sae.metrics import alive, cosines, density, fvu, l0
 from core.sae.model import SAE
 from core.seeding import derive_seed, generator
 from core.workspace import STAGES, Meta
@@ -66,6 +66,10 @@ ACCURACY = {
 VIEWERS = ("recall_at_20", "ndcg_at_20", "ndcg_at_10", "recall_at_10", "hit_at_10", "mrr_at_10")
 """What is kept of each viewer, so that recommenders of one split can be compared later."""
 INTERVALS = ("recall_at_20", "ndcg_at_20", "ndcg_at_10")
+FIDELITY = (
+    "recall_before", "recall_after", "ndcg_before", "ndcg_after", "rbo", "kendall", "overlap", "cosine",
+)  # fmt: skip
+"""What is measured of each viewer between the original and the reconstructed embedding."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,7 @@ def recommender_metrics(
         config: Whether seen items are masked.
         seed: Of the drawn viewers and the bootstrap over them.
     """
-    with_targets = np.flatnonzero([len(t) for t in split.targets])
+    with_targets = viewers_with_targets(split)
     asked = drawn_viewers(with_targets, model.n_items, seed)
     users = asked if len(asked) else drawn_viewers(_viewers_without_targets(model, split), model.n_items, seed)
     parts: dict[str, list[np.ndarray]] = {}
@@ -151,6 +155,11 @@ def recommender_metrics(
         metrics |= {"fold_in_ndcg_loss": -change, "fold_in_ndcg_loss_interval": [-high, -low]}
     viewers = {name: columns.get(name, none).astype(np.float32) for name in VIEWERS}
     return RecommenderMeasure(metrics, pd.DataFrame({"user": asked.astype(np.int32), **viewers}))
+
+
+def viewers_with_targets(split: Split) -> np.ndarray:
+    """Give the viewers who have held-out items, ascending."""
+    return np.flatnonzero([len(t) for t in split.targets])
 
 
 def drawn_viewers(users: np.ndarray, n_items: int, seed: int) -> np.ndarray:
@@ -244,8 +253,32 @@ def sae_metrics(
     """
     users = drawn_viewers(split.unseen_users, model.n_items, seed)
     embeddings = embed_users(model, split.history, users)
+    acts, alive_ones = sae.encode(embeddings), awake(sae, model, split)
+    return {
+        "d_sae": sae.config.d_sae,
+        "k": sae.config.k,
+        "l0": l0(acts),
+        "density": float(density(acts).mean()),
+        "fvu": fvu(embeddings, sae.reconstruct(embeddings)),
+        "alive": int(alive_ones.sum()),
+        "dead_share": float(1 - alive_ones.mean()),
+        **fidelity_metrics(viewer_fidelity(sae, model, split, users, progress, config=config), seed),
+        "n_unseen_viewers": len(users),
+    }
+
+
+def viewer_fidelity(
+    sae: SAE, model: Recommender, split: Split, users: np.ndarray, progress: Progress, *, config: EvaluationConfig
+) -> pd.DataFrame:
+    """Measure for each of some viewers how alike the lists of the original and the reconstructed embedding are.
+
+    Returns:
+        A row for each viewer: `user`; `recall_before`, `recall_after`, `ndcg_before`, `ndcg_after` at 20, NaN without
+        held-out items; `rbo`, `kendall` at 30, `overlap` at 20; `cosine`, NaN for a vector of zeros.
+    """
+    parts: list[pd.DataFrame] = []
+    embeddings = embed_users(model, split.history, users)
     rebuilt = sae.reconstruct(embeddings)
-    columns: dict[str, list[np.ndarray]] = {}
     for chunk in _chunks(np.arange(len(users)), model.n_items):
         targets = [split.targets[u] for u in users[chunk]]
         seen = split.history.histories(users[chunk]) if config.mask_seen else None
@@ -259,39 +292,39 @@ def sae_metrics(
             "rbo": rbo(before, after),
             "kendall": kendall(before, after),
             "overlap": overlap(before[:, :N_ACCURACY], after[:, :N_ACCURACY]),
+            "cosine": cosines(embeddings[chunk], rebuilt[chunk]),
         }
-        for name, part in values.items():
-            columns.setdefault(name, []).append(part)
+        parts.append(pd.DataFrame({"user": users[chunk].astype(np.int32), **values}))
         progress("fidelity", int(chunk[-1]) + 1, len(users), {})
-    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    acts = sae.encode(embeddings)
-    awake = _awake(sae, model, split)
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["user", *FIDELITY], dtype=float)
+
+
+def fidelity_metrics(viewers: pd.DataFrame, seed: int) -> dict[str, Any]:
+    """Give the means of `viewer_fidelity`, and what is lost, with the ends of a 95 % interval over the viewers.
+
+    Args:
+        viewers: The rows.
+        seed: Of the paired bootstrap over viewers.
+    """
+    columns = {name: viewers[name].to_numpy(np.float64) for name in FIDELITY}
     losses: dict[str, Any] = {}
     for name in ("recall", "ndcg"):
-        if len(users):
+        if len(viewers):
             change, low, high = paired_interval(
-                joined[f"{name}_before"], joined[f"{name}_after"], seed=derive_seed(seed, "bootstrap", name)
+                columns[f"{name}_before"], columns[f"{name}_after"], seed=derive_seed(seed, "bootstrap", name)
             )
             losses[f"{name}_loss"] = -change
             losses[f"{name}_loss_interval"] = [-high, -low]
     return {
-        "d_sae": sae.config.d_sae,
-        "k": sae.config.k,
-        "l0": l0(acts),
-        "density": float(density(acts).mean()),
-        "fvu": fvu(embeddings, rebuilt),
-        "cosine": cosine(embeddings, rebuilt),
-        "alive": int(awake.sum()),
-        "dead_share": float(1 - awake.mean()),
-        "recall_at_20": _mean(columns.get("recall_after", [])),
-        "ndcg_at_20": _mean(columns.get("ndcg_after", [])),
-        "recall_at_20_original": _mean(columns.get("recall_before", [])),
-        "ndcg_at_20_original": _mean(columns.get("ndcg_before", [])),
+        "cosine": _mean([columns["cosine"]]),
+        "recall_at_20": _mean([columns["recall_after"]]),
+        "ndcg_at_20": _mean([columns["ndcg_after"]]),
+        "recall_at_20_original": _mean([columns["recall_before"]]),
+        "ndcg_at_20_original": _mean([columns["ndcg_before"]]),
         **losses,
-        "rbo_at_30": _mean(columns.get("rbo", [])),
-        "kendall_at_30": _mean(columns.get("kendall", [])),
-        "overlap_at_20": _mean(columns.get("overlap", [])),
-        "n_unseen_viewers": len(users),
+        "rbo_at_30": _mean([columns["rbo"]]),
+        "kendall_at_30": _mean([columns["kendall"]]),
+        "overlap_at_20": _mean([columns["overlap"]]),
     }
 
 
@@ -370,7 +403,7 @@ def _purity_by_concept(item_acts: np.ndarray, concepts: Mapping[str, np.ndarray]
     }
 
 
-def _awake(sae: SAE, model: Recommender, split: Split) -> np.ndarray:
+def awake(sae: SAE, model: Recommender, split: Split) -> np.ndarray:
     """Give (d_sae,) bool: the neurons that fire for an item probe or a viewer."""
     probes = model.probe_items()
     out = np.zeros(sae.config.d_sae, bool)

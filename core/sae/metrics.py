@@ -28,10 +28,16 @@ def fvu(X: np.ndarray, X_hat: np.ndarray) -> float:
 
 def cosine(X: np.ndarray, X_hat: np.ndarray) -> float:
     """Give the mean cosine of rows with their reconstruction. A row of zeros has no direction and is left out."""
+    values = cosines(X, X_hat)
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def cosines(X: np.ndarray, X_hat: np.ndarray) -> np.ndarray:
+    """Give the (n,) cosine of each row with its reconstruction; NaN where one of them is a row of zeros."""
     X, X_hat = np.asarray(X, np.float64), np.asarray(X_hat, np.float64)
     lengths = np.linalg.norm(X, axis=1) * np.linalg.norm(X_hat, axis=1)
-    directed = lengths > 0
-    return float(((X * X_hat).sum(axis=1)[directed] / lengths[directed]).mean()) if directed.any() else float("nan")
+    return np.divide((X * X_hat).sum(axis=1), lengths, out=np.full(len(X), np.nan), where=lengths > 0)
 
 
 def l0(acts: np.ndarray) -> float:

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from core.data.dataset import Dataset
 from core.errors import ConfigError, DataError, MissingStageError
 from core.pipeline import REFERENCES, BuildRequest, build, plan
-from core.recommenders.base import rank
+from core.recommenders.base import embed_users, rank
 from core.recommenders.elsa import ELSA
 from core.runs import Run, list_runs, open_run, steer_viewer
 from core.sae import trainer
@@ -313,3 +314,23 @@ def test_a_number_of_neurons_takes_the_place_of_the_presets_multiple_of_the_widt
     request = BuildRequest("demo", "sasrec", "popsteer", settings={"sae.d_sae": "96", "sae.k": "4"})
     assert (plan(request).sae.d_sae, plan(request).sae.expansion) == (96, None)
     assert plan(replace(request, settings={})).sae.expansion == 64
+
+
+def test_stability_compares_with_an_sae_of_another_seed_and_changes_nothing_else(
+    tiny_folder: Path, tiny_run: Run, tmp_path: Path
+) -> None:
+    request = replace(tiny_request(tiny_folder), stability=True)
+    run = build(request, Workspace(tmp_path / "w"))
+    assert run.ids["sae"] == tiny_run.ids["sae"]
+    assert run.id != tiny_run.id
+    frame, before = run.table.frame, tiny_run.table.frame
+    pd.testing.assert_frame_equal(frame.drop(columns="stability"), before)
+    fires = (run.sae.encode(embed_users(run.recommender, run.dataset, np.arange(run.dataset.n_users))) > 0).any(axis=0)
+    np.testing.assert_array_equal(frame["stability"].notna(), fires)
+    assert frame["stability"].max() > frame["stability"].min()
+    summary = run.report["neurons"]["stability"]
+    assert summary["mean"] == pytest.approx(frame["stability"].mean())
+    assert summary["n_neurons"] == fires.sum()
+    twin = run.meta("neurons").config["twin"]
+    assert not np.array_equal(run.workspace.arrays("sae", twin)["W_dec"], run.sae.W_dec)
+    assert build(request, run.workspace).id == run.id
