@@ -276,9 +276,13 @@ def _rescaled(sae: SAE, scale: float) -> SAE:
     """Give the SAE for embeddings that come `scale` times as long out of the normalisation."""
     if scale == 1.0:
         return sae
-    W_enc, W_dec, b_dec = (part.astype(np.float64) for part in (sae.W_enc, sae.W_dec, sae.b_dec))
-    W_enc, W_dec, b_dec = (part.astype(np.float32) for part in (W_enc / scale, W_dec * scale, b_dec * scale))
-    return replace(sae, W_enc=W_enc, W_dec=W_dec, b_dec=b_dec)
+    exact = {name: getattr(sae, name).astype(np.float64) for name in ("W_enc", "W_dec", "b_dec")}
+    return replace(
+        sae,
+        W_enc=(exact["W_enc"] / scale).astype(np.float32),
+        W_dec=(exact["W_dec"] * scale).astype(np.float32),
+        b_dec=(exact["b_dec"] * scale).astype(np.float32),
+    )
 
 
 def _tensors(sae: SAE) -> dict[str, np.ndarray]:
