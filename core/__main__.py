@@ -21,6 +21,7 @@ from core.pipeline import DEMO, BuildRequest, build
 from core.recommenders.base import RECOMMENDERS
 from core.runs import Run, open_run, steer_viewer
 from core.steering.steering import parse_edits
+from core.sweep_command import sweep_command
 from core.terminal import (
     DEFAULT_WORKSPACE,
     DEMO_WORKSPACE,
@@ -50,6 +51,7 @@ app = typer.Typer(
 )  # fmt: skip
 
 app.add_typer(import_app, name="import")
+app.command("sweep")(sweep_command)
 
 PortOption = Annotated[int, typer.Option(min=1, max=MAX_PORT, help="The port of the dashboard.")]
 
@@ -99,6 +101,10 @@ def build_command(
     dataset: Annotated[str, typer.Option(help="A known dataset, or a folder with interactions.csv and items.csv.")],
     recommender: Annotated[str, typer.Option(help=f"One of: {', '.join(RECOMMENDERS)}.")],
     preset: PresetOption = None,
+    stability: Annotated[
+        bool,
+        typer.Option("--stability", help="Train a second SAE of another seed, and tell which neurons come again."),
+    ] = False,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     data_dir: DataDirOption = None,
     seed: SeedOption = 0,
@@ -106,7 +112,7 @@ def build_command(
     json_: JsonOption = None,
 ) -> None:
     """Build a dataset, a recommender, an SAE and its neurons; what is already built is not built again."""
-    request = BuildRequest(dataset, recommender, preset, seed, data_dir, read_settings(set_))
+    request = BuildRequest(dataset, recommender, preset, seed, data_dir, read_settings(set_), stability)
     say_built(_build(request, workspace, json_))
 
 

@@ -211,6 +211,37 @@ class Workspace:
                 shutil.rmtree(beside, ignore_errors=True)
         return self.meta(stage, id_)
 
+    def write_text(self, folder: str, name: str, text: str) -> Path:
+        """Write a file that is no artefact, such as a table that grows, whole or not at all, over an older one.
+
+        Args:
+            folder: Below the workspace, made where it is not there; plain words between slashes.
+            name: Of the file.
+            text: What is in it.
+
+        Raises:
+            UserError: The disk is full, or the folder cannot be written.
+        """
+        file = self._file(folder, name)
+        with self._for_people(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            beside = file.with_name(f"{WRITING}{os.getpid()}-{secrets.token_hex(4)}")
+            try:
+                beside.write_text(text, encoding="utf-8", newline="")
+                _flush(beside)
+                beside.replace(file)
+                _flush(file.parent)
+            finally:
+                beside.unlink(missing_ok=True)
+        return file
+
+    def read_text(self, folder: str, name: str) -> str | None:
+        """Give what `write_text` wrote; None where it is not there or no text."""
+        try:
+            return self._file(folder, name).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return None
+
     def check(self) -> list[str]:
         """Read every artefact with its checksums and give a sentence for each that is not whole."""
         faults = []
@@ -227,6 +258,14 @@ class Workspace:
                 except StaleArtefactError as error:
                     faults.append(error.problem)
         return faults
+
+    def _file(self, folder: str, name: str) -> Path:
+        words = folder.split("/")
+        if words[0] in STAGES or not all(re.fullmatch(r"[a-z0-9-]{1,60}", w) for w in words):
+            raise ValueError(f"{folder!r} is no folder for files beside the artefacts")
+        if not re.fullmatch(r"[a-z0-9_-]+\.[a-z]+", name):
+            raise ValueError(f"{name!r} is no name of a file")
+        return self.path.joinpath(*words, name)
 
     def _folder(self, stage: str, id_: str) -> Path:
         if stage not in STAGES or not re.fullmatch(r"[a-z0-9-]{1,60}", id_):

@@ -9,7 +9,7 @@ from core.neurons.stability import SURVIVES, Code, match, similarity, stability
 
 
 def planted(seed: int, d_sae: int = 30, d_in: int = 16, n_users: int = 400) -> Code:
-    """Give directions and activations that are drawn at random: each neuron fires for about a quarter of the viewers."""
+    """Give directions and activations drawn at random: each neuron fires for about a quarter of the viewers."""
     rng = np.random.default_rng(seed)
     acts = np.maximum(rng.standard_normal((n_users, d_sae)) - 0.7, 0).astype(np.float32)
     return Code(rng.standard_normal((d_sae, d_in)).astype(np.float32), acts)

@@ -1,0 +1,1 @@
+"""Many SAEs on one recommender, side by side."""
