@@ -92,6 +92,19 @@ def test_a_recommender_alone_can_be_looked_at_before_there_is_an_sae(
     assert "nDCG@20" in card(html_, "Matrix factorisation") and "“sae” is missing" in html_
 
 
+def test_what_folding_in_costs_is_on_the_card(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path / "w")
+    build(BuildRequest(str(tiny_folder), "bpr", None, settings=SPLIT), workspace)
+    meta = next(m for m in workspace.artefacts("recommender") if m.config["name"] == "bpr")
+    loss, (low, high) = meta.metrics["fold_in_ndcg_loss"], meta.metrics["fold_in_ndcg_loss_interval"]
+    monkeypatch.setenv("STEERLENS_WORKSPACE", str(workspace.path))
+    text = " ".join(card(shown(open_page("training")), "BPR").split())
+    assert loss and f"Folding in {signed(-loss, -high, -low)} nDCG@20 for known viewers" in text
+    assert "Folding in" not in card(shown(open_page("training")), "EASE")
+
+
 def test_a_change_is_written_with_its_interval_and_without_a_negative_zero() -> None:
     assert signed(-0.0213, -0.03, -0.0001) == "−2.1 % [−3.0, 0.0]"
     assert signed(1.5, 0.0001, 2.0) == "+150.0 % [0.0, +200.0]"
