@@ -52,36 +52,22 @@ def kl(acts: Tensor, rho: float) -> Tensor:
     return (rho * torch.log(rho / p) + (1 - rho) * torch.log((1 - rho) / (1 - p))).sum()
 
 
-def auxiliary(x: Tensor, x_hat: Tensor, *, pre_acts: Tensor, dead: Tensor, W_dec: Tensor, k_aux: int) -> Tensor:
+def auxiliary(x: Tensor, x_hat: Tensor, e_hat: Tensor) -> Tensor:
     """Give the auxiliary loss that revives dead neurons (Gao et al. 2024, section A.2).
 
-    `e = x - x_hat` is what the living leave unexplained; `e_hat` is its reconstruction by the `k_aux` strongest of the
-    dead neurons, without b_dec; the loss is `sum (e - e_hat)**2 / sum (x - mean(x))**2`. Only the dead learn from it:
-    `e` is held fixed.
+    `e = x - x_hat` is what the living leave unexplained; the loss is `sum (e - e_hat)**2 / sum (x - mean(x))**2`. Only
+    the dead learn from it: `e` is held fixed.
 
     Args:
         x: (n, d_in).
         x_hat: (n, d_in).
-        pre_acts: (n, d_sae) before the gate.
-        dead: (d_sae,) bool.
-        W_dec: (d_sae, d_in).
-        k_aux: Dead neurons that may fire for a row; all of them when fewer are dead.
-
-    Returns:
-        One number, 0 when no neuron is dead.
+        e_hat: (n, d_in) what the strongest of the dead neurons decode to, without b_dec.
     """
-    n_dead = int(dead.sum())
-    if n_dead == 0:
-        return x.new_zeros(())
     error = (x - x_hat).detach()
-    values, where = functional.relu(pre_acts[:, dead]).topk(min(k_aux, n_dead), dim=1, sorted=False)
-    error_hat = functional.embedding_bag(where, W_dec[dead], per_sample_weights=values, mode="sum")
-    return (error - error_hat).square().sum() / (x - x.mean(dim=0)).square().sum().clamp_min(TINY)
+    return (error - e_hat).square().sum() / (x - x.mean(dim=0)).square().sum().clamp_min(TINY)
 
 
-def auxiliary_recsae(
-    x: Tensor, x_hat: Tensor, *, pre_acts: Tensor, dead: Tensor, W_dec: Tensor, b_dec: Tensor, k_aux: int
-) -> Tensor:
+def auxiliary_recsae(x: Tensor, x_hat: Tensor, e_hat: Tensor, share: float) -> Tensor:
     """Give the auxiliary loss of RecSAE's public code, which PopSteer's continues: to compare numbers with theirs.
 
     Where it departs from `auxiliary`:
@@ -97,22 +83,11 @@ def auxiliary_recsae(
     Args:
         x: (n, d_in).
         x_hat: (n, d_in).
-        pre_acts: (n, d_sae) before the gate.
-        dead: (d_sae,) bool.
-        W_dec: (d_sae, d_in).
-        b_dec: (d_in,).
-        k_aux: Dead neurons that may fire for a row; all of them when fewer are dead.
-
-    Returns:
-        One number, 0 when no neuron is dead.
+        e_hat: (n, d_in) what the strongest of the dead neurons decode to, with b_dec.
+        share: `min(n_dead / k_aux, 1)`.
     """
-    n_dead = int(dead.sum())
-    if n_dead == 0:
-        return x.new_zeros(())
-    values, where = functional.relu(pre_acts[:, dead]).topk(min(k_aux, n_dead), dim=1, sorted=False)
-    e_hat = functional.embedding_bag(where, W_dec[dead], per_sample_weights=values, mode="sum") + b_dec
     loss = (e_hat - (x_hat - x)).square().sum() / (x - x.mean(dim=0)).square().sum().clamp_min(TINY)
-    return min(n_dead / k_aux, 1) * loss
+    return share * loss
 
 
 def takes_items(scorer: Scorer) -> bool:

@@ -5,6 +5,7 @@ write its `activate` and `penalty` here (and a loss in `losses`), and add a line
 """
 
 from collections.abc import Callable
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from core.sae import losses
+from core.sae import losses, sparse
 from core.sae.jumprelu import jump, step
 from core.sae.model import GateKind
 
@@ -31,6 +32,32 @@ class Gate(NamedTuple):
     """Width of the window from which the gradient of a threshold is estimated, in units of values before the gate."""
 
 
+class PreActs:
+    """The values before the gate, `(x - b_dec) @ encoder.T + b_enc`, computed as far as a gate looks at them.
+
+    A gate that keeps k neurons of a row asks for the `strongest`, which is several times as fast as all values are. A
+    gate that looks at neurons wherever they are (of the whole batch, above a threshold each) takes `dense`.
+
+    Args:
+        x: (n, d_in) normalised embeddings.
+        b_dec: (d_in,) what is subtracted before encoding, or None.
+        encoder: (d_sae, d_in).
+        b_enc: (d_sae,).
+    """
+
+    def __init__(self, x: Tensor, b_dec: Tensor | None, encoder: Tensor, b_enc: Tensor) -> None:
+        self.x, self.b_dec, self.encoder, self.b_enc = x, b_dec, encoder, b_enc
+
+    @cached_property
+    def dense(self) -> Tensor:
+        """All of them, (n, d_sae)."""
+        return torch.addmm(self.b_enc, self.x if self.b_dec is None else self.x - self.b_dec, self.encoder.T)
+
+    def strongest(self, k: int, among: Tensor | None = None) -> "Active":
+        """Give the k largest of each row, 0 where they are below: of all neurons, or of some, (d_sae,) bool."""
+        return Active(*sparse.encode_strongest(self.x, self.b_dec, self.encoder, self.b_enc, k, among))
+
+
 class Active(NamedTuple):
     """The activations of a batch, sparse where the variant knows how many there are."""
 
@@ -43,18 +70,17 @@ class Active(NamedTuple):
         """Give `acts @ W_dec` (n, d_in), reading only the rows of active neurons where these are known."""
         if self.where is None:
             return self.values @ W_dec
-        return functional.embedding_bag(self.where, W_dec, per_sample_weights=self.values, mode="sum")
+        return sparse.decode_levels(self.values, self.where, W_dec)[0]
 
     def decode_prefixes(self, W_dec: Tensor, borders: tuple[int, ...]) -> list[Tensor]:
         """Give what the first neurons alone decode to, (n, d_in) for each border: all neurons where there is none."""
         if not borders:
             return [self.decode(W_dec)]
+        if self.where is not None:
+            return list(sparse.decode_levels(self.values, self.where, W_dec, borders))
         decoded: list[Tensor] = []
         for start, end in pairwise((0, *borders)):
-            if self.where is None:
-                part = self.values[:, start:end] @ W_dec[start:end]
-            else:
-                part = Active(self.values * ((self.where >= start) & (self.where < end)), self.where).decode(W_dec)
+            part = self.values[:, start:end] @ W_dec[start:end]
             decoded.append(decoded[-1] + part if decoded else part)
         return decoded
 
@@ -78,8 +104,8 @@ class Pass(NamedTuple):
 
     x: Tensor
     """(n, d_in) embeddings."""
-    pre_acts: Tensor
-    """(n, d_sae) before the gate."""
+    pre_acts: PreActs
+    """Before the gate."""
     gate: Gate
     active: Active
     x_hats: list[Tensor]
@@ -104,8 +130,8 @@ class Variant(NamedTuple):
     """What it is, in one sentence for people."""
     gate: GateKind
     """The gate of the finished model."""
-    activate: Callable[[Tensor, Gate], Active]
-    """The gate in training: (n, d_sae) values before it to activations."""
+    activate: Callable[[PreActs, Gate], Active]
+    """The gate in training."""
     penalty: "Callable[[Pass, TrainConfig], dict[str, Tensor]]"
     """The loss terms of its own by name, weighted; empty terms are left out."""
     has_k: bool = True
@@ -115,9 +141,9 @@ class Variant(NamedTuple):
     all neurons is measured when training is over."""
 
 
-def relu_active(pre_acts: Tensor, _: Gate) -> Active:
+def relu_active(pre_acts: PreActs, _: Gate) -> Active:
     """Keep what is above 0."""
-    return Active(functional.relu(pre_acts), None)
+    return Active(functional.relu(pre_acts.dense), None)
 
 
 def relu_penalty(batch: Pass, config: "TrainConfig") -> dict[str, Tensor]:
@@ -130,15 +156,14 @@ def relu_penalty(batch: Pass, config: "TrainConfig") -> dict[str, Tensor]:
     return terms
 
 
-def topk_active(pre_acts: Tensor, gate: Gate) -> Active:
+def topk_active(pre_acts: PreActs, gate: Gate) -> Active:
     """Keep the k largest of what is above 0."""
-    values, where = pre_acts.topk(gate.k, dim=1, sorted=False)
-    return Active(functional.relu(values), where)
+    return pre_acts.strongest(gate.k)
 
 
-def batchtopk_active(pre_acts: Tensor, gate: Gate) -> Active:
+def batchtopk_active(pre_acts: PreActs, gate: Gate) -> Active:
     """Keep the n k largest of what is above 0 in the n rows of the batch: some rows need more neurons than others."""
-    acts = functional.relu(pre_acts)
+    acts = functional.relu(pre_acts.dense)
     kept = acts.detach().flatten().topk(len(acts) * gate.k, sorted=False).indices
     return Active(acts * torch.zeros_like(acts).view(-1).index_fill_(0, kept, 1).view_as(acts), None)
 
@@ -148,20 +173,19 @@ def reviving_penalty(batch: Pass, config: "TrainConfig") -> dict[str, Tensor]:
     if not config.auxk_coefficient or not bool(batch.dead.any()):
         return {}
     assert config.k_aux is not None
-    x, x_hat, pre_acts, dead = batch.x, batch.x_hat, batch.pre_acts, batch.dead
+    e_hat = batch.pre_acts.strongest(config.k_aux, batch.dead).decode(batch.W_dec)
     if config.auxk_form == "residual":
-        auxk = losses.auxiliary(x, x_hat, pre_acts=pre_acts, dead=dead, W_dec=batch.W_dec, k_aux=config.k_aux)
+        auxk = losses.auxiliary(batch.x, batch.x_hat, e_hat)
     else:
-        auxk = losses.auxiliary_recsae(
-            x, x_hat, pre_acts=pre_acts, dead=dead, W_dec=batch.W_dec, b_dec=batch.b_dec, k_aux=config.k_aux
-        )
+        share = min(int(batch.dead.sum()) / config.k_aux, 1)
+        auxk = losses.auxiliary_recsae(batch.x, batch.x_hat, e_hat + batch.b_dec, share)
     return {"auxk": config.auxk_coefficient * auxk}
 
 
-def jumprelu_active(pre_acts: Tensor, gate: Gate) -> Active:
+def jumprelu_active(pre_acts: PreActs, gate: Gate) -> Active:
     """Keep what is above the threshold of its neuron."""
     assert gate.threshold is not None
-    return Active(jump(pre_acts, gate.threshold, gate.bandwidth), None)
+    return Active(jump(pre_acts.dense, gate.threshold, gate.bandwidth), None)
 
 
 def jumprelu_penalty(batch: Pass, config: "TrainConfig") -> dict[str, Tensor]:
@@ -173,7 +197,7 @@ def jumprelu_penalty(batch: Pass, config: "TrainConfig") -> dict[str, Tensor]:
     if not config.sparsity:
         return {}
     assert batch.gate.threshold is not None
-    l0 = step(batch.pre_acts, batch.gate.threshold, batch.gate.bandwidth).sum(dim=1).mean()
+    l0 = step(batch.pre_acts.dense, batch.gate.threshold, batch.gate.bandwidth).sum(dim=1).mean()
     return {"l0": config.sparsity * (l0 if config.sparsity_form == "plain" else (l0 / batch.gate.k - 1).square())}
 
 

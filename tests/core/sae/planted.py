@@ -1,9 +1,11 @@
 """Embeddings with a known dictionary, and settings for each variant that find it."""
 
 import numpy as np
+import torch
 
 from core.sae.config import TrainConfig
 from core.sae.model import SAE
+from core.sae.variants import PreActs
 
 
 def planted(n=1500, d_in=12, n_directions=12, n_active=2, seed=0):
@@ -21,6 +23,11 @@ def recovered(sae: SAE, directions: np.ndarray) -> float:
     """Give the mean over directions of the cosine with the decoder row that is nearest."""
     rows = sae.W_dec / np.linalg.norm(sae.W_dec, axis=1, keepdims=True)
     return float((directions @ rows.T).max(axis=1).mean())
+
+
+def as_pre_acts(values: torch.Tensor) -> PreActs:
+    """Give these (n, d_sae) as values before the gate: those that rows of the identity are encoded to."""
+    return PreActs(torch.eye(len(values)), None, values.T.contiguous(), torch.zeros(values.shape[1]))
 
 
 COMMON = {

@@ -1,10 +1,13 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from core.sae import losses, metrics
+from core.sae.variants import VARIANTS, Gate, Pass
+from tests.core.sae.planted import BY_VARIANT, as_pre_acts
 
 
 def t(*rows):
@@ -45,11 +48,20 @@ def test_kl_stays_finite_for_silent_and_for_loud_neurons():
     assert math.isfinite(losses.kl(t([0, 7]), 0.05).item())
 
 
+def auxiliary(x, x_hat, *, pre_acts, dead, W_dec, k_aux, b_dec=None, form="residual"):
+    """Give the term that revives dead neurons, of weight 1, or None where there is none."""
+    config = replace(BY_VARIANT["topk"], auxk_coefficient=1.0, auxk_form=form, k_aux=k_aux)
+    before, gate = as_pre_acts(pre_acts), Gate(1)
+    b_dec = torch.zeros(x.shape[1]) if b_dec is None else b_dec
+    active = VARIANTS["topk"].activate(before, gate)
+    return VARIANTS["topk"].penalty(Pass(x, before, gate, active, [x_hat], dead, W_dec, b_dec), config).get("auxk")
+
+
 def test_the_auxiliary_loss_scores_the_dead_neurons_on_the_residual():
     # x - x_hat = (0, 2) in row 1 and 0 in row 2. Neuron 1 is dead and gives 1.5 * (0, 1): (0.5)^2 is left.
     # Variance about the mean (0.5, 1): 2 * (0.25 + 1) = 2.5.
     x, x_hat = t([1, 2], [0, 0]), t([1, 0], [0, 0])
-    value = losses.auxiliary(
+    value = auxiliary(
         x, x_hat, pre_acts=t([9, 1.5], [9, -1]), dead=torch.tensor([False, True]), W_dec=torch.eye(2), k_aux=8
     )
     assert value.item() == pytest.approx(0.25 / 2.5)
@@ -58,19 +70,17 @@ def test_the_auxiliary_loss_scores_the_dead_neurons_on_the_residual():
 def test_the_auxiliary_loss_pulls_a_dead_neuron_towards_the_residual_and_moves_no_living_one():
     x, x_hat = t([1, 2], [0, 0]), t([1, 0], [0, 0]).requires_grad_()
     W_dec = torch.tensor([[1.0, 0.0], [0.6, 0.8]], requires_grad=True)
-    value = losses.auxiliary(
-        x, x_hat, pre_acts=t([9, 1], [9, -1]), dead=torch.tensor([False, True]), W_dec=W_dec, k_aux=1
-    )
+    value = auxiliary(x, x_hat, pre_acts=t([9, 1], [9, -1]), dead=torch.tensor([False, True]), W_dec=W_dec, k_aux=1)
     (gradient, to_living) = torch.autograd.grad(value, [W_dec, x_hat], allow_unused=True)
     assert to_living is None
     assert gradient[0].abs().sum() == 0
     assert gradient[1, 1] < 0, "descent must raise the neuron's part along x - x_hat = (0, 2)"
 
 
-def test_without_dead_neurons_the_auxiliary_loss_is_zero():
+def test_without_dead_neurons_there_is_no_auxiliary_loss():
     x = t([1, 2])
     none = torch.zeros(2, dtype=torch.bool)
-    assert losses.auxiliary(x, 0 * x, pre_acts=x, dead=none, W_dec=torch.eye(2), k_aux=2).item() == 0
+    assert auxiliary(x, 0 * x, pre_acts=x, dead=none, W_dec=torch.eye(2), k_aux=2) is None
 
 
 def as_recsae_has_it(x, pre_acts, W_dec, b_dec, *, k, chosen_before, k_aux):
@@ -98,7 +108,7 @@ def test_the_auxiliary_loss_of_the_public_codes_is_theirs_and_so_are_its_gradien
     dead[[1, 4, 5, 11]] = True
     alive = [j for j in range(12) if not dead[j]]
     x_hat, wanted = as_recsae_has_it(x, pre_acts, W_dec, b_dec, k=3, chosen_before=alive, k_aux=k_aux)
-    value = losses.auxiliary_recsae(x, x_hat, pre_acts=pre_acts, dead=dead, W_dec=W_dec, b_dec=b_dec, k_aux=k_aux)
+    value = auxiliary(x, x_hat, pre_acts=pre_acts, dead=dead, W_dec=W_dec, b_dec=b_dec, k_aux=k_aux, form="recsae-code")
     assert value.item() == pytest.approx(wanted.item(), rel=1e-5)
     leaves = [W_dec, pre_acts, b_dec]
     ours, theirs = (torch.autograd.grad(v, leaves, retain_graph=True) for v in (value, wanted))
@@ -109,8 +119,8 @@ def test_the_two_auxiliary_losses_pull_a_dead_neuron_opposite_ways():
     x, x_hat = t([1, 2], [0, 0]), t([1, 0], [0, 0])
     W_dec = torch.tensor([[1.0, 0.0], [0.6, 0.8]], requires_grad=True)
     given = {"pre_acts": t([9, 1], [9, -1]), "dead": torch.tensor([False, True]), "W_dec": W_dec, "k_aux": 1}
-    (right,) = torch.autograd.grad(losses.auxiliary(x, x_hat, **given), [W_dec])
-    (reversed_,) = torch.autograd.grad(losses.auxiliary_recsae(x, x_hat, b_dec=torch.zeros(2), **given), [W_dec])
+    (right,) = torch.autograd.grad(auxiliary(x, x_hat, **given), [W_dec])
+    (reversed_,) = torch.autograd.grad(auxiliary(x, x_hat, form="recsae-code", **given), [W_dec])
     assert right[1, 1] < 0 < reversed_[1, 1], "x - x_hat is (0, 2): only the first descends towards it"
 
 

@@ -6,10 +6,11 @@ import torch
 
 from core.configs import from_dict
 from core.errors import ConfigError, TrainingError
-from core.sae import losses, metrics
+from core.sae import metrics
 from core.sae.config import TrainConfig
+from core.sae.optimiser import Adam
 from core.sae.trainer import learning_rate, train
-from core.sae.weights import Weights
+from core.sae.variants import PreActs
 from tests.core.sae.planted import planted, recovered
 
 SMALL = TrainConfig(
@@ -61,11 +62,9 @@ def test_the_start_of_a_linear_layer_is_that_of_the_public_codes():
 
 
 def test_the_gradient_keeps_nothing_along_a_decoder_row():
-    rows = np.array([[0.6, 0.8]])
-    weights = Weights(rows, np.zeros(2), rows, tied=False)
-    weights.W_dec.grad = torch.tensor([[1.0, 0.0]])
-    weights.project_gradient()
-    assert torch.allclose(weights.W_dec.grad, torch.tensor([[1 - 0.36, -0.48]]))
+    adam = Adam({"W_dec": torch.tensor([[0.6, 0.8]])}, on_sphere=frozenset({"W_dec"}))
+    adam.step({"W_dec": torch.tensor([[1.0, 0.0]])}, rate=0.0)
+    assert torch.allclose(adam.means["W_dec"], 0.1 * torch.tensor([[1 - 0.36, -0.48]]))
 
 
 def test_history_dropout_trains_on_what_the_histories_become():
@@ -170,8 +169,14 @@ def test_dead_neurons_come_back_by_the_auxiliary_loss():
 
 def test_the_public_codes_know_the_dead_from_the_epoch_before(monkeypatch):
     seen = []
-    ours = losses.auxiliary_recsae
-    monkeypatch.setattr(losses, "auxiliary_recsae", lambda *a, dead, **k: seen.append(dead) or ours(*a, dead=dead, **k))
+    ours = PreActs.strongest
+
+    def strongest(self, k, among=None):
+        if among is not None:
+            seen.append(among)
+        return ours(self, k, among)
+
+    monkeypatch.setattr(PreActs, "strongest", strongest)
     config = dataclasses.replace(
         SMALL, k=1, d_sae=600, batch_size=100, n_steps=20, learning_rate=1e-30, auxk_form="recsae-code", init="random",
         restart_dead=False, decoder_norm="start",

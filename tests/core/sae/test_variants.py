@@ -14,7 +14,7 @@ from core.sae.model import SAE, SAEConfig
 from core.sae.trainer import train
 from core.sae.variants import VARIANTS, Gate, Pass
 from core.sae.weights import Weights
-from tests.core.sae.planted import BY_VARIANT, planted, recovered
+from tests.core.sae.planted import BY_VARIANT, as_pre_acts, planted, recovered
 
 X, DIRECTIONS = planted()
 
@@ -128,7 +128,7 @@ def test_gradients_of_the_sparse_decoder_equal_those_of_a_dense_one():
     torch.manual_seed(0)
     x, W_dec = torch.randn(12, 5), torch.randn(9, 5, requires_grad=True)
     pre_acts = torch.randn(12, 9, requires_grad=True)
-    sparse = VARIANTS["topk"].activate(pre_acts, Gate(4)).decode(W_dec)
+    sparse = VARIANTS["topk"].activate(as_pre_acts(pre_acts), Gate(4)).decode(W_dec)
     kept = pre_acts >= pre_acts.sort(dim=1, descending=True).values[:, 3:4]
     dense = (functional.relu(pre_acts) * kept) @ W_dec
     assert torch.allclose(sparse, dense, atol=1e-6)
@@ -142,7 +142,7 @@ def test_gradients_of_the_sparse_decoder_equal_those_of_a_dense_one():
 
 def test_of_a_batch_the_largest_values_stay_wherever_they_are():
     pre_acts = torch.tensor([[5.0, 4.0, 3.0], [1.0, 2.0, -9.0]], requires_grad=True)
-    active = VARIANTS["batchtopk"].activate(pre_acts, Gate(2))
+    active = VARIANTS["batchtopk"].activate(as_pre_acts(pre_acts), Gate(2))
     assert active.values.tolist() == [[5, 4, 3], [0, 2, 0]]
     active.values.sum().backward()
     assert pre_acts.grad.tolist() == [[1, 1, 1], [0, 1, 0]]
@@ -150,7 +150,7 @@ def test_of_a_batch_the_largest_values_stay_wherever_they_are():
 
 def test_of_a_batch_with_fewer_positive_values_those_stay():
     pre_acts = torch.tensor([[5.0, -4.0], [-1.0, -2.0]])
-    assert VARIANTS["batchtopk"].activate(pre_acts, Gate(1)).values.tolist() == [[5, 0], [0, 0]]
+    assert VARIANTS["batchtopk"].activate(as_pre_acts(pre_acts), Gate(1)).values.tolist() == [[5, 0], [0, 0]]
 
 
 def test_one_threshold_for_all_neurons_is_measured_when_training_is_over():
@@ -211,10 +211,11 @@ def test_each_neuron_has_its_own_pseudo_gradient_and_its_logarithm_the_chain_rul
 def penalty(config, pre_acts, k):
     x = torch.zeros(len(pre_acts), 2)
     gate = Gate(k, torch.ones(pre_acts.shape[1]), 0.1)
-    active = VARIANTS["jumprelu"].activate(pre_acts, gate)
+    before = as_pre_acts(pre_acts)
+    active = VARIANTS["jumprelu"].activate(before, gate)
     dead = torch.zeros(pre_acts.shape[1], dtype=torch.bool)
     return VARIANTS["jumprelu"].penalty(
-        Pass(x, pre_acts, gate, active, [x], dead, torch.zeros(pre_acts.shape[1], 2), torch.zeros(2)), config
+        Pass(x, before, gate, active, [x], dead, torch.zeros(pre_acts.shape[1], 2), torch.zeros(2)), config
     )
 
 
