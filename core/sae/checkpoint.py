@@ -8,6 +8,7 @@ import numpy as np
 
 from core.sae.config import TrainConfig
 from core.sae.history import LogRow, history_of
+from core.sae.rows import Rows
 
 WORD = 2**64
 
@@ -44,11 +45,12 @@ def is_due(checkpoint: Checkpoint, step: int, waited_s: float) -> bool:
     return by_steps or 0 < checkpoint.every_s <= waited_s
 
 
-def digest_of(config: TrainConfig, seed: int, populations: Sequence[np.ndarray]) -> np.ndarray:
+def digest_of(config: TrainConfig, seed: int, populations: Sequence[Rows]) -> np.ndarray:
     """Give (32,) uint8 that stand for what a training is about."""
     digest = hashlib.sha256(repr((config, seed, [p.shape for p in populations])).encode())
     for population in populations:
-        digest.update(np.ascontiguousarray(population).data)
+        for block in population.blocks():
+            digest.update(block.data)
     return np.frombuffer(digest.digest(), np.uint8)
 
 

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
 
@@ -29,7 +28,7 @@ from core.sae.config import TrainConfig
 from core.sae.history import LogRow, TrainHistory, history_of, warnings_of
 from core.sae.model import SAE, NormalisationKind, SAEConfig
 from core.sae.objective import Objective
-from core.sae.optimiser import Adam
+from core.sae.rows import Rows
 from core.sae.variants import VARIANTS, Gate, Pass, Variant
 from core.sae.weights import Weights, start
 from core.seeding import derive_seed, generator
@@ -53,7 +52,7 @@ viewers can be rebuilt without any loss at the first step, and any number is man
 
 
 def train(
-    X: np.ndarray,
+    X: np.ndarray | Sequence[np.ndarray],
     config: TrainConfig,
     *,
     seed: int,
@@ -69,7 +68,8 @@ def train(
     called again with the same `checkpoint`: it goes on from there.
 
     Args:
-        X: (n, d_in) embeddings of viewers. Not changed.
+        X: (n, d_in) embeddings of viewers, or several arrays of them, one after another. Not changed. Memory-mapped
+            ones (`np.load(file, mmap_mode="r")`) are read in blocks and batches, and give the same as in memory.
         config: The recipe.
         seed: Of the start, the batches and the dropped histories.
         X_items: (n_items, d_in) item probes trained on beside the viewers, or None.
@@ -97,7 +97,7 @@ class _Training:
 
     def __init__(
         self,
-        populations: Sequence[np.ndarray],
+        populations: Sequence[Rows],
         config: TrainConfig,
         seed: int,
         scorer: losses.Scorer | None,
@@ -108,7 +108,8 @@ class _Training:
         self.batches = [Batches(self.rng, len(p), config.batch_size) for p in populations]
         self.n_done, self.log = 0, list[LogRow]()
         d_in = populations[0].shape[1]
-        self.global_scale = float(np.sqrt(np.mean([np.square(p).mean() for p in populations]))) or 1.0
+        squares = [np.float32(p.mean_of(lambda block: np.square(block).mean())) for p in populations]
+        self.global_scale = float(np.sqrt(np.mean(squares))) or 1.0
         self.normaliser = _normaliser(d_in, config.normalisation, self.global_scale)
         length = self._length()
         self.digest = digest_of(config, seed, populations)
@@ -124,7 +125,7 @@ class _Training:
             d_in, config.d_sae, self.variant.gate, gate_k, config.normalisation, config.centre_input,
             tuple(round(share * config.d_sae) for share in config.levels),
         )  # fmt: skip
-        x = np.concatenate([self.normaliser.normalise(p).x_n for p in populations])
+        x = Rows([part for p in populations for part in p.parts], self._normalised)
         self.weights = Weights(
             *start(config.init, x, config.d_sae, derive_seed(seed, "sae", "start"), centred=config.centre_input),
             tied=config.tied,
@@ -136,13 +137,16 @@ class _Training:
         """Neurons that were among the k of some embedding in this epoch."""
         self.left_out = torch.zeros(self.model_config.d_sae, dtype=torch.bool)
         """Neurons that were not, in the epoch before."""
-        on_sphere = frozenset({"W_dec"} if config.decoder_norm == "always" else ())
-        self.optimiser = Adam(self.weights.parameters(), on_sphere)
+        self.optimiser = torch.optim.Adam(self.weights.parameters().values(), lr=config.learning_rate, fused=True)
 
     def _length(self) -> float:
         """Give the root mean square length of the normalised embeddings."""
-        squares = [np.square(self.normaliser.normalise(p).x_n).sum(axis=1).mean() for p in self.populations]
+        normalised = [p.through(self._normalised) for p in self.populations]
+        squares = [np.float32(p.mean_of(lambda x: np.square(x).sum(axis=1).mean())) for p in normalised]
         return float(np.sqrt(np.mean(squares))) or 1.0
+
+    def _normalised(self, X: np.ndarray) -> np.ndarray:
+        return self.normaliser.normalise(X).x_n
 
     def _start_thresholds(self) -> None:
         """Start all learnt thresholds at the number at which k neurons fire on average."""
@@ -223,7 +227,8 @@ class _Training:
         state |= {f"waiting.{kind}": batches.waiting for kind, batches in enumerate(self.batches)}
         for name, parameter in self.weights.parameters().items():
             state[f"weights.{name}"] = parameter.detach().numpy()
-        state |= {f"adam.{name}": array for name, array in self.optimiser.state().items()}
+            for key, value in self.optimiser.state[parameter].items():
+                state[f"adam.{name}.{key}"] = np.atleast_1d(value.numpy())
         return {name: array.copy() for name, array in (state | pack_log(self.log)).items()}
 
     @torch.no_grad()
@@ -238,9 +243,8 @@ class _Training:
             batches.waiting = state[f"waiting.{kind}"].copy()
         for name, parameter in self.weights.parameters().items():
             parameter.copy_(torch.from_numpy(state[f"weights.{name}"]))
-        self.optimiser.restore(
-            {name.removeprefix("adam."): array for name, array in state.items() if name.startswith("adam.")}
-        )
+            moments = {key: torch.from_numpy(state[f"adam.{name}.{key}"].copy()) for key in ("exp_avg", "exp_avg_sq")}
+            self.optimiser.state[parameter] = {"step": torch.tensor(float(state[f"adam.{name}.step"][0])), **moments}
         self.silent_steps, self.chosen, self.left_out = (
             torch.from_numpy(state[name].copy()) for name in ("silent_steps", "chosen", "left_out")
         )
@@ -262,10 +266,10 @@ class _Training:
         """Give the threshold at which k neurons fire for the embeddings of the training on average."""
         return metrics.threshold_at(sae, np.concatenate([self._some(p) for p in self.populations]), self.k)
 
-    def _some(self, X: np.ndarray) -> np.ndarray:
+    def _some(self, X: Rows) -> np.ndarray:
         """Give all rows in their order, or `N_MEASURED` of them, always the same."""
         if len(X) <= N_MEASURED:
-            return X
+            return X[np.arange(len(X))]
         return X[np.sort(generator(self.seed, "sae", "measured").permutation(len(X))[:N_MEASURED])]
 
     def _begin_epoch(self) -> None:
@@ -303,7 +307,7 @@ class _Training:
 
     def _step(self, embeddings: Sequence[np.ndarray], rate: float) -> tuple[dict[str, Tensor], float]:
         """Move the weights once; give the weighted terms of the loss and the mean number of active neurons."""
-        config, d_sae = self.config, self.model_config.d_sae
+        config, weights, d_sae = self.config, self.weights, self.model_config.d_sae
         terms: dict[str, Tensor] = {}
         fired = torch.zeros(d_sae, dtype=torch.bool)
         n_active = n_rows = 0
@@ -315,11 +319,18 @@ class _Training:
             fired |= batch.active.fired(d_sae)
             self.chosen |= batch.active.chosen(d_sae)
             n_active, n_rows = n_active + int((batch.active.values > 0).sum()), n_rows + len(X)
-        parameters = self.weights.parameters()
+        parameters = list(weights.parameters().values())
         # Only our own parameters get a gradient: whatever the scorer holds stays untouched.
-        loss = torch.stack(list(terms.values())).sum()
-        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
-        self.optimiser.step(dict(zip(parameters, gradients, strict=True)), rate)
+        gradients = torch.autograd.grad(torch.stack(list(terms.values())).sum(), parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        if config.decoder_norm == "always":
+            weights.project_gradient()
+        self.optimiser.step()
+        if config.decoder_norm == "always":
+            weights.normalise_decoder()
         self.silent_steps = torch.where(fired, 0, self.silent_steps + 1)
         return terms, n_active / n_rows
 
@@ -342,8 +353,9 @@ class _Training:
             matrix[where] = directions * matrix[~dead].norm(dim=1).mean()
         for vector in [weights.b_enc] if weights.log_threshold is None else [weights.b_enc, weights.log_threshold]:
             vector[where] = vector[~dead].mean()
-        for name in weights.of_neurons():
-            self.optimiser.forget(name, where)
+        for parameter in weights.of_neurons():
+            for moment in ("exp_avg", "exp_avg_sq"):
+                self.optimiser.state[parameter][moment][where] = 0
         self.silent_steps[where] = 0
 
     def _forward(self, X: np.ndarray) -> tuple[Pass, Tensor, Tensor]:
@@ -366,14 +378,16 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return config.learning_rate * min(1.0, up, down)
 
 
-def _embeddings(X: np.ndarray, of: str) -> np.ndarray:
-    X = np.asarray(X, np.float32)
-    if X.ndim != 2:
-        raise ValueError(f"embeddings of {of} have shape {X.shape}, expected (n, d_in)")
-    if len(X) == 0 or not np.isfinite(X).all():
-        problem = "There are no embeddings" if len(X) == 0 else "Some embeddings are not finite: those"
+def _embeddings(X: np.ndarray | Sequence[np.ndarray], of: str) -> Rows:
+    parts = list(X) if isinstance(X, list | tuple) else [X]
+    shapes = [part.shape for part in parts]
+    if not shapes or any(len(shape) != 2 or shape[1] != shapes[0][1] for shape in shapes):
+        raise ValueError(f"embeddings of {of} have shape {', '.join(map(str, shapes))}, expected (n, d_in)")
+    rows = Rows([np.ascontiguousarray(part, np.float32) if type(part) is np.ndarray else part for part in parts])
+    if len(rows) == 0 or not rows.are_finite():
+        problem = "There are no embeddings" if len(rows) == 0 else "Some embeddings are not finite: those"
         raise TrainingError(f"{problem} of {of} to train the SAE on.", "Train the recommender again, or on more data.")
-    return X
+    return rows
 
 
 def _check_inputs(config: TrainConfig, scorer: losses.Scorer | None, augment: Augment | None) -> None:
@@ -403,8 +417,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     try:
-        with threadpool_limits(1, "blas"):
-            yield
+        yield
     finally:
         torch.set_flush_denormal(False)
         torch.set_num_threads(n_threads)

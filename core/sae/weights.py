@@ -6,7 +6,7 @@ from torch import Tensor
 
 from core.sae.losses import TINY
 from core.sae.model import SAE, SAEConfig
-from core.sae.variants import PreActs
+from core.sae.rows import Rows
 
 
 class Weights:
@@ -41,17 +41,23 @@ class Weights:
             learnt["log_threshold"] = self.log_threshold
         return learnt
 
-    def of_neurons(self) -> list[str]:
-        """Give the names of the parameters that have a row for each neuron."""
-        return [name for name in self.parameters() if name != "b_dec"]
+    def of_neurons(self) -> list[Tensor]:
+        """Give the parameters that have a row for each neuron."""
+        return [p for name, p in self.parameters().items() if name != "b_dec"]
 
     def threshold(self) -> Tensor | None:
         """Give the (d_sae,) learnt thresholds."""
         return None if self.log_threshold is None else self.log_threshold.exp()
 
-    def pre_acts(self, x: Tensor, centre_input: bool) -> PreActs:
-        """Give the values before the gate of normalised embeddings."""
-        return PreActs(x, self.b_dec if centre_input else None, self.encoder, self.b_enc)
+    def pre_acts(self, x: Tensor, centre_input: bool) -> Tensor:
+        """Give the (n, d_sae) values before the gate of normalised embeddings."""
+        return torch.addmm(self.b_enc, x - self.b_dec if centre_input else x, self.encoder.T)
+
+    def project_gradient(self) -> None:
+        """Take out of each decoder row's gradient the part along the row, which would only change its length."""
+        gradient, rows = self.W_dec.grad, self.W_dec.detach()
+        assert gradient is not None
+        gradient -= (gradient * rows).sum(dim=1, keepdim=True) * rows
 
     @torch.no_grad()
     def normalise_decoder(self) -> None:
@@ -85,9 +91,7 @@ class Weights:
         return SAE(config, np.ascontiguousarray(encoder.T), b_enc, W_dec, b_dec, threshold, global_scale)
 
 
-def start(
-    init: str, x: np.ndarray, d_sae: int, seed: int, *, centred: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def start(init: str, x: Rows, d_sae: int, seed: int, *, centred: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give the first W_dec, rows of length 1, b_dec, the mean of the embeddings, and transposed encoder.
 
     Args:
@@ -101,7 +105,7 @@ def start(
     if init == "linear":
         encoder = rng.uniform(-1, 1, (d_sae, d_in)) / np.sqrt(d_in)
         return encoder / np.linalg.norm(encoder, axis=1, keepdims=True), np.zeros(d_in), encoder
-    b_dec = x.mean(axis=0) if centred else np.zeros(d_in, np.float32)
+    b_dec = x.mean() if centred else np.zeros(d_in, np.float32)
     if init == "random":
         W_dec = rng.standard_normal((d_sae, d_in))
     else:
