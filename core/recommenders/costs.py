@@ -9,9 +9,12 @@ machine (`python -m tests.benchmarks.costs` measures it again). How slow this on
 import time
 from collections.abc import Callable
 from functools import cache
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from core.recommenders.mf import MFConfig
 
 REFERENCE_GFLOPS = 86.0
 """Single-precision speed of `machine_gflops` on the machine of NANOSECONDS: one core of a server of 2023."""
@@ -91,6 +94,17 @@ def _mf(config: Any, shape: Shape) -> _Work:
     }
     outer = 4 * max(n_users, n_items) * width * (width + 1) / 2
     return _Work(counts, 60e6 + 3 * outer)
+
+
+def _ncf(config: Any, shape: Shape) -> _Work:
+    """The teacher; steps of 64 x 64 pairs; and the fold-in of everybody and a third again, on a sample and on all."""
+    n_users, n_items, n = shape
+    counts, size = _mf(MFConfig(max(config.teacher_size, config.embedding_size + config.gmf_size)), shape)
+    steps = config.epochs * -(-max(n, config.min_steps * 64 * 64 / config.epochs) // (64 * 64))
+    widths = (1, *config.hidden)
+    weights = sum(a * b for a, b in pairwise(widths))
+    folded = 4 / 3 * (n_users * (5 * min(512, n_items) + n_items) + 6 * n)
+    return _Work({**counts, "pair": steps * 64 * 64 * weights, "fold": folded * weights}, size)
 
 
 def _elsa(config: Any, shape: Shape) -> _Work:
@@ -174,6 +188,7 @@ WORK: dict[str, Callable[[Any, Shape], _Work]] = {
     "popularity": _popularity,
     "ease": _ease,
     "mf": _mf,
+    "ncf": _ncf,
     "elsa": _elsa,
     "als": _als,
     "multvae": _multvae,
@@ -185,6 +200,7 @@ NANOSECONDS: dict[str, dict[str, float]] = {
     "popularity": {"once": 56_000, "interaction": 1.6},
     "ease": {"pair": 4.2, "square": 0.8, "cube": 0.055},
     "mf": {"cell": 19, "hessian": 0.014, "solution": 1.7},
+    "ncf": {"cell": 19, "hessian": 0.014, "solution": 1.7, "pair": 0.25, "fold": 0.13},
     "elsa": {"product": 0.035, "weight": 16, "interaction": 0.92},
     "als": {"square": 0.28, "row": 700, "interaction": 1, "pair": 130},
     "multvae": {"product": 0.074, "score": 12, "weight": 2.2, "interaction": 0.4},

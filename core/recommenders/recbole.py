@@ -7,6 +7,7 @@ RecBole's dataset, and `docs/recbole.md` says how to export it.
 
 import json
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from core.errors import DataError, near, one_line
 from core.recommenders.base import Recommender
 from core.recommenders.checkpoint import read_checkpoint
 from core.recommenders.inert import CONFIG, Record, shown
+from core.recommenders.ncf import NCF, NCFConfig
 from core.recommenders.precomputed import Precomputed
 from core.recommenders.sasrec import LAYER_NORM_EPSILON, SASRec, SASRecConfig
 
@@ -57,7 +59,11 @@ def _whole(value: Any) -> bool:
 
 
 SIZE = Setting(_whole, f"a whole number from 1 to {MOST:,}")
+SIZES = Setting(
+    lambda value: type(value) is list and 1 <= len(value) <= 100 and all(_whole(v) for v in value), "a list of sizes"
+)
 SHARE = Setting(lambda value: type(value) in (int, float) and 0 <= value < 1, "a number from 0 to below 1")
+TRUTH = Setting(lambda value: type(value) is bool, "true or false")
 
 
 def one_of(*allowed: Any) -> Setting:
@@ -106,6 +112,19 @@ def _two_towers(config: Mapping[str, Any], n_users: int, n_items: int) -> Shapes
     return {"user_embedding.weight": (n_users, d), "item_embedding.weight": (n_items, d)}
 
 
+def _neumf_shapes(config: Mapping[str, Any], n_users: int, n_items: int) -> Shapes:
+    shapes: Shapes = {}
+    for part in ("mf", "mlp"):
+        shapes[f"user_{part}_embedding.weight"] = (n_users, config[f"{part}_embedding_size"])
+        shapes[f"item_{part}_embedding.weight"] = (n_items, config[f"{part}_embedding_size"])
+    sizes = [2 * config["mlp_embedding_size"], *config["mlp_hidden_size"]]
+    for layer, (into, out) in enumerate(pairwise(sizes)):
+        name = f"mlp_layers.mlp_layers.{3 * layer + 1}"  # between a dropout and a ReLU
+        shapes |= {f"{name}.weight": (out, into), f"{name}.bias": (out,)}
+    width = config["mf_train"] * config["mf_embedding_size"] + config["mlp_train"] * sizes[-1]
+    return shapes | {"predict_layer.weight": (1, width), "predict_layer.bias": (1,)}
+
+
 KINDS: dict[str, Kind] = {
     "SASRec": Kind(
         {
@@ -128,9 +147,23 @@ KINDS: dict[str, Kind] = {
     "LightGCN": Kind(
         {"embedding_size": SIZE, "n_layers": SIZE}, "user_embedding.weight", "item_embedding.weight", _two_towers
     ),
+    "NeuMF": Kind(
+        {
+            "mf_embedding_size": SIZE,
+            "mlp_embedding_size": SIZE,
+            "mlp_hidden_size": SIZES,
+            "mf_train": TRUTH,
+            "mlp_train": TRUTH,
+        },
+        "user_mf_embedding.weight",
+        "item_mf_embedding.weight",
+        _neumf_shapes,
+    ),
 }
 """The models of RecBole that are read."""
 
+NARROWEST = 1e-6
+"""Added to the spread of the users' vectors of NeuMF, which is 0 where one number is the same for all."""
 PROPAGATED = {"restore_user_e": "user_embedding.weight", "restore_item_e": "item_embedding.weight"}
 """Where LightGCN keeps its final vectors, outside of the state_dict, and what has their shape."""
 
@@ -205,6 +238,10 @@ def _check_config(file: str, name: str, config: Mapping[str, Any]) -> None:
         raise DataError(
             f"The config in {file} has hidden_size {config['hidden_size']}, not a multiple of n_heads.",
             "Bring the checkpoint with its own config.",
+        )
+    if name == "NeuMF" and not (config["mf_train"] or config["mlp_train"]):
+        raise DataError(
+            f"mf_train and mlp_train are both false in the config of {file}.", "Train at least one of them."
         )
 
 
@@ -328,17 +365,28 @@ def to_recommender(
     users = np.arange(model.n_users) if user_rows is None else np.asarray(user_rows, np.int64)
     if len(users) != dataset.n_users:
         raise ValueError(f"{len(users)} users of the model for {dataset.n_users} of the dataset")
+    if model.name == "NeuMF" and model.config["mlp_train"]:
+        return _neumf(model, items, users)
     U, V = _final_vectors(model, dataset, items, users)
-    vectors = np.full((len(users), V.shape[1]), np.nan, np.float32)
-    vectors[users >= 0] = U[users[users >= 0]]
-    brought: Any = Precomputed.bring(dataset, V[items], np.zeros(len(items), np.float32), vectors, "dot")
+    bias = np.full(len(items), model.arrays["predict_layer.bias"] if model.name == "NeuMF" else 0.0, np.float32)
+    brought: Any = Precomputed.bring(dataset, V[items], bias, _rows_or_nan(U, users), "dot")
     return brought
+
+
+def _rows_or_nan(vectors: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Give the rows of some vectors; one of NaN where the row is -1."""
+    found = np.full((len(rows), vectors.shape[1]), np.nan, np.float32)
+    found[rows >= 0] = vectors[rows[rows >= 0]]
+    return found
 
 
 def _final_vectors(
     model: RecBoleModel, dataset: Dataset, items: np.ndarray, users: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Give the (n_users, d) and (n_items, d) vectors that are multiplied, in RecBole's order."""
+    if model.name == "NeuMF":  # without its hidden layers, it is a product of vectors with weights
+        U, V = model.arrays["user_mf_embedding.weight"][1:], model.arrays["item_mf_embedding.weight"][1:]
+        return U, V * model.arrays["predict_layer.weight"]
     first = model.arrays["user_embedding.weight"][1:], model.arrays["item_embedding.weight"][1:]
     if model.name == "BPR":
         return first
@@ -390,3 +438,24 @@ def _sasrec(model: RecBoleModel, items: np.ndarray) -> Any:
     )
     name = "item_embedding.weight"
     return SASRec(settings, model.arrays | {name: model.arrays[name][1:][items]})
+
+
+def _neumf(model: RecBoleModel, items: np.ndarray, users: np.ndarray) -> Any:
+    """Give NeuMF as NCF with products: its vectors are those of the hidden layers, then those of the products."""
+    config, a = model.config, model.arrays
+    parts = ("mlp", "mf") if config["mf_train"] else ("mlp",)
+    U, V = (np.hstack([a[f"{side}_{part}_embedding.weight"][1:] for part in parts]) for side in ("user", "item"))
+    settings = NCFConfig(
+        embedding_size=config["mlp_embedding_size"],
+        hidden=tuple(config["mlp_hidden_size"]),
+        gmf_size=config["mf_embedding_size"] if config["mf_train"] else 0,
+        n_negatives=1.0,  # RecBole's default
+    )
+    arrays = {"items": V[items], "b_out": a["predict_layer.bias"]}
+    for layer in range(len(settings.hidden)):
+        name = f"mlp_layers.mlp_layers.{3 * layer + 1}"
+        arrays |= {f"W_{layer}": np.ascontiguousarray(a[f"{name}.weight"].T), f"b_{layer}": a[f"{name}.bias"]}
+    # RecBole has the products first, NCF the last hidden layer.
+    arrays["w_out"] = np.roll(a["predict_layer.weight"][0], -settings.gmf_size)
+    arrays |= {"centre": U.mean(axis=0), "spread": U.std(axis=0) + NARROWEST, "users": _rows_or_nan(U, users)}
+    return NCF(settings, arrays)

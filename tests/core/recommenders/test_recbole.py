@@ -165,6 +165,35 @@ def test_one_step_along_a_log_of_two_users_is_this_by_hand() -> None:
     np.testing.assert_allclose(v[:, 0], [(4 + half * 1 + half * half * 2) / 2, (8 + half * 2) / 2], rtol=1e-5)
 
 
+def naive_neumf(tensors: dict[str, torch.Tensor], **s: Any) -> np.ndarray:
+    """Score every pair as RecBole's `predict` does before its sigmoid: products first, then the hidden layers."""
+    users, items = torch.arange(1, N_USERS + 1), torch.arange(1, N_ITEMS + 1)
+    user, item = (pair.flatten() for pair in torch.meshgrid(users, items, indexing="ij"))
+    parts = []
+    if s["mf_train"]:
+        parts.append(tensors["user_mf_embedding.weight"][user] * tensors["item_mf_embedding.weight"][item])
+    if s["mlp_train"]:
+        x = torch.cat([tensors["user_mlp_embedding.weight"][user], tensors["item_mlp_embedding.weight"][item]], -1)
+        for layer in range(len(s["mlp_hidden_size"])):
+            name = f"mlp_layers.mlp_layers.{3 * layer + 1}"
+            x = torch.relu(functional.linear(x, tensors[f"{name}.weight"], tensors[f"{name}.bias"]))
+        parts.append(x)
+    scores = functional.linear(torch.cat(parts, -1), tensors["predict_layer.weight"], tensors["predict_layer.bias"])
+    return scores.view(N_USERS, N_ITEMS).numpy()
+
+
+@pytest.mark.parametrize("hidden", [[6, 5], [4], [5, 4, 3]])
+@pytest.mark.parametrize("trained", [(True, True), (True, False), (False, True)], ids=["both", "products", "hidden"])
+def test_neumf_scores_its_users_as_the_network_does(tmp_path: Path, trained: tuple, hidden: list[int]) -> None:
+    settings = {"mf_train": trained[0], "mlp_train": trained[1], "mlp_hidden_size": hidden}
+    model = to_recommender(read_recbole(checkpoint(tmp_path, "NeuMF", **settings)), NOBODY)
+    expected = naive_neumf(random_tensors("NeuMF", **settings), **NEUMF | settings)
+    np.testing.assert_allclose(all_scores(model), expected, rtol=1e-4, atol=1e-5)
+    again: Any = type(model).from_arrays(model.config, model.to_arrays())
+    np.testing.assert_array_equal(all_scores(again), all_scores(model), "saved with its users")
+    assert (model.linear is None) == trained[1], "without hidden layers it is a product of vectors"
+
+
 def sasrec_steps(tensors: dict[str, torch.Tensor], history: list[int], **s: Any) -> dict[str, torch.Tensor]:
     """Follow one right-padded history as RecBole does, and give every step by name; scores are of all rows."""
     length, d, heads = s["MAX_ITEM_LIST_LENGTH"], s["hidden_size"], s["n_heads"]
@@ -281,6 +310,11 @@ def test_a_wrong_number_of_rows_is_a_mistake(tmp_path: Path, name: str) -> None:
         ("SASRec", {"loss_type": "TOP1"}, "loss_type is 'TOP1' .* expected 'CE' or 'BPR'"),
         ("BPR", {"embedding_size": 5}, r"expected numbers of shape \(6, 5\)"),
         ("BPR", {"embedding_size": [4]}, "embedding_size is a value of type list"),
+        ("NeuMF", {"mlp_hidden_size": [6, 4]}, r"mlp_layers.4.weight' .* shape \(5, 6\), expected .* \(4, 6\)"),
+        ("NeuMF", {"mlp_hidden_size": []}, "expected a list of sizes"),
+        ("NeuMF", {"mlp_hidden_size": "[6, 5]"}, "mlp_hidden_size is '.6, 5.' .* expected a list of sizes"),
+        ("NeuMF", {"mf_train": False, "mlp_train": False}, "mf_train and mlp_train are both false"),
+        ("NeuMF", {"mf_train": False}, r"'predict_layer.weight' .* shape \(1, 8\), expected numbers of shape \(1, 5\)"),
     ],
 )  # fmt: skip
 def test_settings_that_do_not_fit_the_tensors_are_named(tmp_path: Path, model: str, change: dict, said: str) -> None:
