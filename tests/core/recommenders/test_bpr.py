@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from core.errors import ConfigError, TrainingError
+from core.progress import no_progress
 from core.recommenders import bpr_training
 from core.recommenders.base import rank
 from core.recommenders.bpr import BPR, BPRConfig
-from core.recommenders.bpr_training import Towers, pairwise_gradients
+from core.recommenders.bpr_training import Towers, pairwise_gradients, train_pairwise
 from core.recommenders.fold_in import regression
 from tests.core.recommenders.blocks import ITEMS_A_BLOCK, N_BLOCKS, block_log, dataset_of
 from tests.core.recommenders.pairs import drawn_loss, leaves, matrix_of, random_towers
@@ -109,6 +110,24 @@ def test_viewers_are_scored_in_parts_as_all_at_once(monkeypatch: pytest.MonkeyPa
     assert again == pytest.approx(loss)
     for one, other in zip(gradients, parts, strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_a_step_of_some_viewers_counts_as_much_as_one_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bpr_training, "START", 0.0)
+    seen: list[Towers] = []
+
+    def watched(towers: Towers) -> Towers:
+        seen.append(towers)
+        return towers
+
+    config = BPRConfig(embedding_size=2, epochs=1, min_steps=1, batch_size=1, n_negatives=500)
+    x = matrix_of([[0, 1], [2, 3], [4, 5], [6, 7]], 8)
+    train_pairwise(x, config, item_bias=False, propagate=watched, seed=0, progress=no_progress)
+    assert len(seen) == 8, "four steps, there and back"
+    for gradients in seen[1::2]:
+        # All scores are 0: each of the 8 interactions has the slope 1 / 2, in 6 of 8 draws.
+        falling = gradients.biases[gradients.biases < 0]
+        assert len(falling) == 2 and falling.sum().item() == pytest.approx(-8 / 2 * 6 / 8, rel=0.05)
 
 
 @pytest.fixture(scope="module")
