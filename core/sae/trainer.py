@@ -4,9 +4,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional
 
@@ -28,6 +30,7 @@ from core.sae.config import TrainConfig
 from core.sae.history import LogRow, TrainHistory, history_of, warnings_of
 from core.sae.model import SAE, NormalisationKind, SAEConfig
 from core.sae.objective import Objective
+from core.sae.optimiser import Adam
 from core.sae.rows import Rows
 from core.sae.variants import VARIANTS, Gate, Pass, Variant
 from core.sae.weights import Weights, start
@@ -137,7 +140,8 @@ class _Training:
         """Neurons that were among the k of some embedding in this epoch."""
         self.left_out = torch.zeros(self.model_config.d_sae, dtype=torch.bool)
         """Neurons that were not, in the epoch before."""
-        self.optimiser = torch.optim.Adam(self.weights.parameters().values(), lr=config.learning_rate, fused=True)
+        on_sphere = frozenset({"W_dec"} if config.decoder_norm == "always" else ())
+        self.optimiser = Adam(self.weights.parameters(), on_sphere)
 
     def _length(self) -> float:
         """Give the root mean square length of the normalised embeddings."""
@@ -227,8 +231,7 @@ class _Training:
         state |= {f"waiting.{kind}": batches.waiting for kind, batches in enumerate(self.batches)}
         for name, parameter in self.weights.parameters().items():
             state[f"weights.{name}"] = parameter.detach().numpy()
-            for key, value in self.optimiser.state[parameter].items():
-                state[f"adam.{name}.{key}"] = np.atleast_1d(value.numpy())
+        state |= {f"adam.{name}": array for name, array in self.optimiser.state().items()}
         return {name: array.copy() for name, array in (state | pack_log(self.log)).items()}
 
     @torch.no_grad()
@@ -243,8 +246,9 @@ class _Training:
             batches.waiting = state[f"waiting.{kind}"].copy()
         for name, parameter in self.weights.parameters().items():
             parameter.copy_(torch.from_numpy(state[f"weights.{name}"]))
-            moments = {key: torch.from_numpy(state[f"adam.{name}.{key}"].copy()) for key in ("exp_avg", "exp_avg_sq")}
-            self.optimiser.state[parameter] = {"step": torch.tensor(float(state[f"adam.{name}.step"][0])), **moments}
+        self.optimiser.restore(
+            {name.removeprefix("adam."): array for name, array in state.items() if name.startswith("adam.")}
+        )
         self.silent_steps, self.chosen, self.left_out = (
             torch.from_numpy(state[name].copy()) for name in ("silent_steps", "chosen", "left_out")
         )
@@ -307,7 +311,7 @@ class _Training:
 
     def _step(self, embeddings: Sequence[np.ndarray], rate: float) -> tuple[dict[str, Tensor], float]:
         """Move the weights once; give the weighted terms of the loss and the mean number of active neurons."""
-        config, weights, d_sae = self.config, self.weights, self.model_config.d_sae
+        config, d_sae = self.config, self.model_config.d_sae
         terms: dict[str, Tensor] = {}
         fired = torch.zeros(d_sae, dtype=torch.bool)
         n_active = n_rows = 0
@@ -319,18 +323,11 @@ class _Training:
             fired |= batch.active.fired(d_sae)
             self.chosen |= batch.active.chosen(d_sae)
             n_active, n_rows = n_active + int((batch.active.values > 0).sum()), n_rows + len(X)
-        parameters = list(weights.parameters().values())
+        parameters = self.weights.parameters()
         # Only our own parameters get a gradient: whatever the scorer holds stays untouched.
-        gradients = torch.autograd.grad(torch.stack(list(terms.values())).sum(), parameters, allow_unused=True)
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        if config.decoder_norm == "always":
-            weights.project_gradient()
-        self.optimiser.step()
-        if config.decoder_norm == "always":
-            weights.normalise_decoder()
+        loss = torch.stack(list(terms.values())).sum()
+        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        self.optimiser.step(dict(zip(parameters, gradients, strict=True)), rate)
         self.silent_steps = torch.where(fired, 0, self.silent_steps + 1)
         return terms, n_active / n_rows
 
@@ -353,9 +350,8 @@ class _Training:
             matrix[where] = directions * matrix[~dead].norm(dim=1).mean()
         for vector in [weights.b_enc] if weights.log_threshold is None else [weights.b_enc, weights.log_threshold]:
             vector[where] = vector[~dead].mean()
-        for parameter in weights.of_neurons():
-            for moment in ("exp_avg", "exp_avg_sq"):
-                self.optimiser.state[parameter][moment][where] = 0
+        for name in weights.of_neurons():
+            self.optimiser.forget(name, where)
         self.silent_steps[where] = 0
 
     def _forward(self, X: np.ndarray) -> tuple[Pass, Tensor, Tensor]:
@@ -379,7 +375,7 @@ def learning_rate(config: TrainConfig, step: int) -> float:
 
 
 def _embeddings(X: np.ndarray | Sequence[np.ndarray], of: str) -> Rows:
-    parts = list(X) if isinstance(X, list | tuple) else [X]
+    parts: list[np.ndarray] = list(X) if isinstance(X, list | tuple) else [cast(np.ndarray, X)]
     shapes = [part.shape for part in parts]
     if not shapes or any(len(shape) != 2 or shape[1] != shapes[0][1] for shape in shapes):
         raise ValueError(f"embeddings of {of} have shape {', '.join(map(str, shapes))}, expected (n, d_in)")
@@ -417,7 +413,8 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     try:
-        yield
+        with threadpool_limits(1, "blas"):
+            yield
     finally:
         torch.set_flush_denormal(False)
         torch.set_num_threads(n_threads)

@@ -7,6 +7,7 @@ from torch import Tensor
 from core.sae.losses import TINY
 from core.sae.model import SAE, SAEConfig
 from core.sae.rows import Rows
+from core.sae.variants import PreActs
 
 
 class Weights:
@@ -41,23 +42,17 @@ class Weights:
             learnt["log_threshold"] = self.log_threshold
         return learnt
 
-    def of_neurons(self) -> list[Tensor]:
-        """Give the parameters that have a row for each neuron."""
-        return [p for name, p in self.parameters().items() if name != "b_dec"]
+    def of_neurons(self) -> list[str]:
+        """Give the names of the parameters that have a row for each neuron."""
+        return [name for name in self.parameters() if name != "b_dec"]
 
     def threshold(self) -> Tensor | None:
         """Give the (d_sae,) learnt thresholds."""
         return None if self.log_threshold is None else self.log_threshold.exp()
 
-    def pre_acts(self, x: Tensor, centre_input: bool) -> Tensor:
-        """Give the (n, d_sae) values before the gate of normalised embeddings."""
-        return torch.addmm(self.b_enc, x - self.b_dec if centre_input else x, self.encoder.T)
-
-    def project_gradient(self) -> None:
-        """Take out of each decoder row's gradient the part along the row, which would only change its length."""
-        gradient, rows = self.W_dec.grad, self.W_dec.detach()
-        assert gradient is not None
-        gradient -= (gradient * rows).sum(dim=1, keepdim=True) * rows
+    def pre_acts(self, x: Tensor, centre_input: bool) -> PreActs:
+        """Give the values before the gate of normalised embeddings."""
+        return PreActs(x, self.b_dec if centre_input else None, self.encoder, self.b_enc)
 
     @torch.no_grad()
     def normalise_decoder(self) -> None:
