@@ -30,7 +30,9 @@ def some_sae(gate="topk", normalisation="none", centre_input=True, d_in=16, d_sa
     config = SAEConfig(d_in, d_sae, gate, 5 if gate == "topk" else 0, normalisation, centre_input, levels)
     threshold = np.abs(drawn(d_sae)) if gate == "threshold" else np.zeros(0, np.float32)
     scale = 1.7 if normalisation == "global" else 1.0
-    return SAE(config, drawn(d_in, d_sae), drawn(d_sae), drawn(d_sae, d_in), drawn(d_in), threshold, float(np.float32(scale)))
+    return SAE(
+        config, drawn(d_in, d_sae), drawn(d_sae), drawn(d_sae, d_in), drawn(d_in), threshold, float(np.float32(scale))
+    )
 
 
 def equal(a: SAE, b: SAE) -> bool:
