@@ -77,6 +77,12 @@ TERMS = {
         "activation on head items / activation on all items",
         "Head: the most popular items, which together make 20 % of the interactions. High: a mainstream concept.",
     ),
+    "stability": Term(
+        "Stability",
+        "(cosine of decoder rows + correlation of activations over viewers) / 2, with its match in a second SAE",
+        "Whether the same concept comes again when the SAE is trained from another seed: 1 is the same, 0.7 or more "
+        "counts as found again.",
+    ),
     "density": Term(
         "Density",
         "viewers with activation > 0 / all viewers",

@@ -20,7 +20,7 @@ from dashboard.charts import (
     purity_figure,
     table_html,
 )
-from dashboard.listing import around, named, select
+from dashboard.listing import STABILITY, around, named, select
 from dashboard.navigation import concept_link, go, steer_edit
 from dashboard.panels import (
     Metric,
@@ -53,6 +53,7 @@ def run() -> None:
         )
         return
     show_strip(shown, facts)
+    show_stability(shown, facts)
     left, right = st.columns([3, 2])
     with left, st.container(border=True, height="stretch"):
         show_examples(shown, j)
@@ -135,6 +136,24 @@ def show_strip(shown: Run, facts: Any) -> None:
             Metric("lift", f"{number(facts['lift'], 1)} ×", f"base rate {percent(facts['base_rate'], 1)}"),
         ]
     )  # fmt: skip
+
+
+def show_stability(shown: Run, facts: Any) -> None:
+    """Say whether the concept comes again in an SAE of another seed, where one was trained."""
+    summary = shown.report["neurons"].get("stability")
+    if summary is None:
+        return
+    score = facts[STABILITY]
+    if np.isnan(score):
+        show_note("Stability: it fires for no viewer, so it cannot be looked for in an SAE of another seed.")
+        return
+    found = "found again" if score >= summary["threshold"] else "not found again"
+    show_note(
+        f"Stability {number(float(score))}: {found} by an SAE trained from another seed (from "
+        f"{number(summary['threshold'])} on; chance reaches {number(summary['chance_95th'])}). It is the mean of two "
+        "likenesses to its match there: of what the two push, and of the viewers they fire for. "
+        f"{percent(summary['surviving_share'])} of the concepts come again."
+    )
 
 
 def show_examples(shown: Run, j: int) -> None:

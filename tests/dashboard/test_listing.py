@@ -90,6 +90,9 @@ def test_the_csv_has_every_row_and_no_cell_that_a_spreadsheet_would_run(concepts
     assert [int(r["neuron"]) for r in rows] == _neurons(concepts)
     assert rows[2]["label"] == "'=cmd()"
     assert float(rows[0]["purity_at_20"]) == 1.0
+    assert "stability" not in rows[0], "no second SAE was trained"
+    rows = list(csv.DictReader(io.StringIO(to_csv(concepts.assign(stability=0.75)).decode("utf-8-sig"))))
+    assert {float(r["stability"]) for r in rows} == {0.75}
 
 
 def test_audiences_are_thirds_of_the_living() -> None:

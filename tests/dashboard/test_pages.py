@@ -4,9 +4,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -315,3 +317,21 @@ def test_no_page_needs_a_heavy_library(full: Run) -> None:
         [sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == ""
+
+
+def test_stability_is_shown_where_a_second_sae_was_trained_and_nowhere_else(
+    full: Run, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Stability" not in open_page("concepts").dataframe[0].value.columns
+    assert "Stability" not in shown(open_page("concept"))
+    run = build(replace(tiny_request(tiny_folder), stability=True), Workspace(tmp_path / "w"))
+    monkeypatch.setenv("STEERLENS_WORKSPACE", str(tmp_path / "w"))
+    monkeypatch.setattr("dashboard.cache.open_run", lambda *_: run)
+    st.cache_resource.clear()
+    frame, threshold = run.table.frame, run.report["neurons"]["stability"]["threshold"]
+    listed = open_page("concepts").dataframe[0].value
+    np.testing.assert_allclose(listed["Stability"], frame["stability"].to_numpy()[listed["#"]])
+    for neuron in (frame["stability"].idxmin(), frame["stability"].idxmax()):
+        value = frame["stability"].iloc[neuron]
+        found = "found again" if value >= threshold else "not found again"
+        assert f"Stability {value:.2f}: {found}" in shown(open_page("concept", neuron=str(neuron)))
