@@ -39,15 +39,16 @@ class Rows:
         rows = np.asarray(rows)
         if len(self.parts) == 1 and type(self.parts[0]) is np.ndarray:
             return self._read(self.parts[0][rows])
-        order = np.argsort(rows, kind="stable")
-        cuts = np.searchsorted(rows[order], self.starts)
-        out = np.empty((len(rows), self.shape[1]), np.float32)
-        for part, start, first, last in zip(self.parts, self.starts[:-1], cuts[:-1], cuts[1:], strict=True):
-            if first < last:
-                out[order[first:last]] = part[rows[order[first:last]] - start]
-        self._n_taken += len(rows)
-        if self._n_taken >= MAPPED:
-            self._give_back()
+        order, out = np.argsort(rows, kind="stable"), np.empty((len(rows), self.shape[1]), np.float32)
+        for begin in range(0, len(rows), MAPPED):
+            some = order[begin : begin + MAPPED]
+            cuts = np.searchsorted(rows[some], self.starts)
+            for part, start, first, last in zip(self.parts, self.starts[:-1], cuts[:-1], cuts[1:], strict=True):
+                if first < last:
+                    out[some[first:last]] = part[rows[some[first:last]] - start]
+            self._n_taken += len(some)
+            if self._n_taken >= MAPPED:
+                self._give_back()
         return self._read(out)
 
     def through(self, change: Change) -> "Rows":
