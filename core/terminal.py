@@ -123,6 +123,12 @@ def say_built(run: Run) -> None:
         f"on {sae['n_unseen_viewers']:,} viewers that the SAE {'may have seen' if 'source' in sae else 'never saw'}"
     )
     purity = "/".join(_number(neurons["paper_purity"][str(n)], 2) for n in LENGTHS)
+    again = neurons.get("stability", {})
+    if "surviving_share" in again:
+        typer.echo(
+            f"  {again['surviving_share']:.1%} of {again['n_neurons']} neurons come again from another seed, "
+            f"stability {again['threshold']} or more; by chance {again['chance_surviving_share']:.1%}"
+        )
     typer.echo(f"  mean purity of {neurons['n_concepts']} concepts @10/20/50: {purity}; built in {total:.0f} s")
 
 

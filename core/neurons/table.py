@@ -43,6 +43,7 @@ class NeuronTable:
             - `viewer_head_share`, ...: of a viewer's history, mean over its top 20 viewers.
             - `popularity_percentile_at_10`, ...: mean popularity rank / n_items of its top items, 0 = most popular.
             - `monosemanticity`: see `core.neurons.measures.monosemanticity`.
+            - `stability`: see `core.neurons.stability`; only there where a second SAE of another seed was trained.
         concepts: `name`, `kind`, `n_items`, `base_rate`: the rows of `purity` and `auc`.
         purity: (3, n_concepts, d_sae) float32 at n = 10, 20, 50; NaN where fewer items fire.
         auc: (n_concepts, d_sae) float32.

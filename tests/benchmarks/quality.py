@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from core.crossfit import cross_fit
 from core.data.demo import planted_concepts
 from core.neurons.concepts import auc
-from core.pipeline import DEMO, BuildRequest, build
+from core.pipeline import DEMO, BuildRequest, build, plan
 from core.recommenders.base import rank
 from core.runs import Run
 from core.seeding import generator
@@ -24,6 +25,8 @@ from core.workspace import Workspace
 WANTED_FILMS = 4.0
 """How many horror films the knob is to add to a mean top 20."""
 N_VIEWERS = 500
+N_FOLDS = 6
+"""Parts of the viewers, each measured by an SAE that was trained on the others."""
 
 
 class Figure(NamedTuple):
@@ -117,10 +120,26 @@ def _knots(run: Run) -> Iterator[Figure]:
     genres = np.flatnonzero(concepts["kind"] == "genre")
     pure = int((np.nanmax(run.table.purity[0][genres], axis=1) >= 0.8).sum())
     yield Figure("knots: genres with a neuron of purity@10 >= .8", pure, len(genres), True)
+    frame = run.table.frame
+    others = (frame["purity_at_10"] >= 0.8) & ~frame["best_concept"].isin(["Drama", "Comedy"])
+    yield Figure("knots: neurons of purity@10 >= .8 outside Drama and Comedy", int(others.sum()), 100, True)
     knob = horror_knob(run)
     yield Figure(f"Horror knob #{knob.neuron} at {knob.strength:.2f} x strong: horror before", knob.before, 0.0, True)
     yield Figure("Horror knob: horror films in the top 20", knob.after, 5.0, True)
     yield Figure("Horror knob: originals kept of 20", knob.kept, 14.0, True)
+
+
+def _cross_fit(run: Run) -> Iterator[Figure]:
+    base = Run(run.workspace, {stage: run.ids[stage] for stage in ("dataset", "split", "recommender")})
+    measured = cross_fit(plan(CASES["cross-fit"][0](run.seed)), base, N_FOLDS).metrics
+    for name in ("recall", "ndcg"):
+        _, high = measured[f"{name}_loss_interval"]
+        what = f"knots, {N_FOLDS} folds, {measured['n_viewers']:,} viewers: loss of {name}@20"
+        yield Figure(what, measured[f"{name}_loss"], 0.01, False)
+        yield Figure(f"{what}, upper end", high, 0.02, False)
+    yield Figure("knots, folds: cosine", measured["cosine"], 0.98, True)
+    yield Figure("knots, folds: dead share", measured["dead_share"], 0.01, False)
+    yield Figure("  knots, folds: CPU seconds", measured["cpu_s"], 0.0, True)
 
 
 def _demo(run: Run) -> Iterator[Figure]:
@@ -145,6 +164,7 @@ CASES: dict[str, tuple[Callable[[int], BuildRequest], Callable[[Run], Iterator[F
     "monosemantic-faithful": (_ml1m("mf", "monosemantic-faithful"), _faithful),
     "monosemantic": (_ml1m("mf", "monosemantic"), _monosemantic),
     "knots": (_ml1m("elsa", "knots"), _knots),
+    "cross-fit": (_ml1m("elsa", "knots"), _cross_fit),
     "demo": (_demo_request, _demo),
 }
 

@@ -203,3 +203,12 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     for name in ("demo", "dashboard", "datasets", "build", "evaluate", "steer", "doctor"):
         assert name in shown
+
+
+def test_a_build_with_stability_says_how_many_neurons_come_again(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.json"
+    assert main(build_arguments(tiny_folder, tmp_path / "w", "--stability", "--json", str(out))) == 0
+    again = json.loads(out.read_text())["neurons"]["stability"]
+    assert f"{again['surviving_share']:.1%} of {again['n_neurons']} neurons come again" in capsys.readouterr().out
