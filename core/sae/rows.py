@@ -7,8 +7,8 @@ import numpy as np
 
 BLOCK = 2**22
 """Numbers that are looked at at a time: 16 MiB."""
-MAPPED = 4096
-"""Rows taken one by one after which mapped pages are given back: a row costs 64 KiB of them."""
+MAPPED = 128
+"""Rows taken one by one after which mapped pages are given back: a row can map a large page, 2 MiB."""
 
 Change = Callable[[np.ndarray], np.ndarray]
 
