@@ -4,14 +4,14 @@ Plain loops over NumPy arrays, which numba makes machine code of when they are f
 Each has one order of summation, so that the same arguments give the same bits. Nothing here checks its arguments.
 
 A *pair* is a row and one of the neurons chosen for it: `where[i, p]` with the activation `values[i, p]`. Pairs whose
-activation is 0 move nothing, and are passed over. A *level* is one of the groups that nested neurons fall into:
-`levels[j]` is the first reconstruction that neuron j has a part in.
+activation is 0 move nothing, and are passed over, whatever `where` says. A *level* is one of the groups that nested
+neurons fall into: `levels[j]` is the first reconstruction that neuron j has a part in.
 """
 
 import numpy as np
 from numba import njit
 
-__all__ = ["adam", "backward_decode", "backward_encode", "decode", "largest"]
+__all__ = ["adam", "add", "backward_decode", "backward_encode", "decode", "fired", "largest", "reaching"]
 
 SUMS = {"reassoc", "contract", "nsz"}
 """What a compiler may do to sums: take them in vectors. Numbers that are not finite stay so."""
@@ -106,6 +106,36 @@ def largest(products: np.ndarray, bias: np.ndarray, k: int, values: np.ndarray, 
             values[i, p] = np.float32(0) if v < 0 else v
 
 
+@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def add(products: np.ndarray, bias: np.ndarray) -> None:
+    """Add `bias` (m,) to each row of `products` (n, m)."""
+    for i in range(len(products)):
+        row = products[i]
+        for j in range(len(bias)):
+            row[j] += bias[j]
+
+
+@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def reaching(rows: np.ndarray, least: np.float32) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give the numbers of `rows` (n, m) that are at least `least`, row by row: (n_found,) each, with row and column."""
+    n, m = rows.shape
+    counts = np.empty(n, np.int64)
+    for i in range(n):
+        counts[i] = np.int64(_n_reaching(rows[i], least))
+    n_found = counts.sum()
+    values = np.empty(n_found, np.float32)
+    row_of, column_of = np.empty(n_found, np.int64), np.empty(n_found, np.int64)
+    place = 0
+    for i in range(n):
+        row, end = rows[i], place + counts[i]
+        for j in range(m):
+            if place == end:
+                break
+            values[place], row_of[place], column_of[place] = row[j], i, j
+            place += row[j] >= least
+    return values, row_of, column_of
+
+
 @njit(cache=True, error_model="numpy")
 def _choose(kept: np.ndarray, found: np.ndarray, where: np.ndarray) -> None:
     """Fill `where` (k,) with the `found` of the k largest of `kept`, of equal ones the first."""
@@ -149,6 +179,15 @@ def decode(values: np.ndarray, where: np.ndarray, W_dec: np.ndarray, levels: np.
                 a, P = values[i, p], W_dec[where[i, p]]
                 for j in range(d_in):
                     sums[j] += a * P[j]
+
+
+@njit(cache=True)
+def fired(values: np.ndarray, where: np.ndarray, out: np.ndarray) -> None:
+    """Set `out` (d_sae,) bool for the neurons of which some activation is above 0."""
+    for i in range(values.shape[0]):
+        for p in range(values.shape[1]):
+            if values[i, p] > 0:
+                out[where[i, p]] = True
 
 
 @njit(cache=True)

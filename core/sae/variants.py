@@ -35,8 +35,8 @@ class Gate(NamedTuple):
 class PreActs:
     """The values before the gate, `(x - b_dec) @ encoder.T + b_enc`, computed as far as a gate looks at them.
 
-    A gate that keeps k neurons of a row asks for the `strongest`, which is several times as fast as all values are. A
-    gate that looks at neurons wherever they are (of the whole batch, above a threshold each) takes `dense`.
+    A gate that keeps the largest asks for them, and the step costs little more than the product with the encoder. One
+    that may keep any number of neurons (ReLU), or whose gradient needs those that nearly fire (JumpReLU), takes all.
 
     Args:
         x: (n, d_in) normalised embeddings.
@@ -57,6 +57,10 @@ class PreActs:
         """Give the k largest of each row, 0 where they are below: of all neurons, or of some, (d_sae,) bool."""
         return Active(*sparse.encode_strongest(self.x, self.b_dec, self.encoder, self.b_enc, k, among))
 
+    def strongest_of_batch(self, k: int) -> "Active":
+        """Give the n k largest of the n rows together, of those above 0."""
+        return Active(*sparse.encode_strongest_of_batch(self.x, self.b_dec, self.encoder, self.b_enc, k))
+
 
 class Active(NamedTuple):
     """The activations of a batch, sparse where the variant knows how many there are."""
@@ -64,7 +68,7 @@ class Active(NamedTuple):
     values: Tensor
     """(n, k) activations at `where`, or (n, d_sae) when `where` is None. All >= 0."""
     where: Tensor | None
-    """(n, k) indices of neurons."""
+    """(n, k) indices of neurons; -1 where a row has fewer than others."""
 
     def decode(self, W_dec: Tensor) -> Tensor:
         """Give `acts @ W_dec` (n, d_in), reading only the rows of active neurons where these are known."""
@@ -88,15 +92,13 @@ class Active(NamedTuple):
         """Give (d_sae,) bool: which neurons are above 0 for some row."""
         if self.where is None:
             return (self.values > 0).any(dim=0)
-        out = torch.zeros(d_sae, dtype=torch.bool)
-        out[self.where[self.values > 0]] = True
-        return out
+        return sparse.fired(self.values, self.where, d_sae)
 
     def chosen(self, d_sae: int) -> Tensor:
         """Give (d_sae,) bool: which neurons are among the k of some row, also with a value of 0 where k are chosen."""
         if self.where is None:
             return self.fired(d_sae)
-        return torch.zeros(d_sae, dtype=torch.bool).index_fill_(0, self.where.flatten(), True)
+        return torch.zeros(d_sae, dtype=torch.bool).index_fill_(0, self.where[self.where >= 0], True)
 
 
 class Pass(NamedTuple):
@@ -163,9 +165,7 @@ def topk_active(pre_acts: PreActs, gate: Gate) -> Active:
 
 def batchtopk_active(pre_acts: PreActs, gate: Gate) -> Active:
     """Keep the n k largest of what is above 0 in the n rows of the batch: some rows need more neurons than others."""
-    acts = functional.relu(pre_acts.dense)
-    kept = acts.detach().flatten().topk(len(acts) * gate.k, sorted=False).indices
-    return Active(acts * torch.zeros_like(acts).view(-1).index_fill_(0, kept, 1).view_as(acts), None)
+    return pre_acts.strongest_of_batch(gate.k)
 
 
 def reviving_penalty(batch: Pass, config: "TrainConfig") -> dict[str, Tensor]:

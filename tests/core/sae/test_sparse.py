@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch.nn import functional
 
-from core.sae import kernels
+from core.sae import kernels, losses
 from core.sae.objective import Objective
 from core.sae.optimiser import Adam
-from core.sae.sparse import decode_levels, encode_strongest
+from core.sae.sparse import decode_levels, encode_strongest, encode_strongest_of_batch
 from core.sae.variants import VARIANTS, Gate, Pass
 from core.sae.weights import Weights
 from tests.core.sae.planted import BY_VARIANT
@@ -26,6 +26,16 @@ def weights(tied=False):
     with torch.no_grad():
         out.b_enc.copy_(torch.from_numpy(rng.standard_normal(D_SAE)))
     return out
+
+
+def compare(ours, wanted, w):
+    """Assert that two losses and their gradients are the same."""
+    assert ours.item() == pytest.approx(wanted.item(), rel=1e-5)
+    names, leaves = zip(*w.parameters().items(), strict=True)
+    for name, mine, naive in zip(
+        names, torch.autograd.grad(ours, leaves), torch.autograd.grad(wanted, leaves), strict=True
+    ):
+        assert torch.allclose(mine, naive, rtol=1e-4, atol=1e-5 * float(naive.abs().max())), name
 
 
 def as_matrices(before, gate, dead, W_dec, b_dec, borders, k_aux):
@@ -74,12 +84,36 @@ def test_losses_and_gradients_of_topk_are_those_of_full_matrices(tied, centre_in
         share = min(int(dead.sum()) / k_aux, 1)
         wanted = wanted + share * (e_hat + w.b_dec - (wanted_x_hats[-1] - x)).square().sum() / variance
     ours = loss(x_hats, active)
-    assert ours.item() == pytest.approx(wanted.item(), rel=1e-5)
-    names, leaves = zip(*w.parameters().items(), strict=True)
-    for name, mine, naive in zip(
-        names, torch.autograd.grad(ours, leaves), torch.autograd.grad(wanted, leaves), strict=True
-    ):
-        assert torch.allclose(mine, naive, rtol=1e-4, atol=1e-5 * float(naive.abs().max())), name
+    compare(ours, wanted, w)
+
+
+@pytest.mark.parametrize("k", [1, 7, 100, 149])
+@pytest.mark.parametrize("centre_input", [True, False], ids=["centred", "as it is"])
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+def test_losses_and_gradients_of_batchtopk_are_those_of_full_matrices(tied, centre_input, k):
+    w = weights(tied)
+    x = torch.from_numpy(np.random.default_rng(1).standard_normal((N, D_IN)).astype(np.float32))
+    before = w.pre_acts(x, centre_input)
+    active = VARIANTS["batchtopk"].activate(before, Gate(k))
+    positive = functional.relu(before.dense)
+    least = positive.flatten().sort(descending=True).values[N * k - 1]
+    acts = positive * (positive >= least)
+    assert int((active.values > 0).sum()) == int((acts > 0).sum()) == min(N * k, int((positive > 0).sum()))
+    assert torch.equal(active.fired(D_SAE), (acts > 0).any(dim=0)) and torch.equal(
+        active.chosen(D_SAE), active.fired(D_SAE)
+    )
+    ours, wanted = (losses.cosine(x, x_hat + w.b_dec) for x_hat in (active.decode(w.W_dec), acts @ w.W_dec))
+    compare(ours, wanted, w)
+
+
+@pytest.mark.parametrize("n_sampled", [1, 10**6])
+def test_what_stays_of_a_batch_does_not_depend_on_the_sample(monkeypatch, n_sampled):
+    w, x = weights(), torch.randn(N, D_IN, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        wanted = encode_strongest_of_batch(x, w.b_dec, w.encoder, w.b_enc, 9)
+        monkeypatch.setattr("core.sae.sparse.N_SAMPLED", n_sampled)
+        found = encode_strongest_of_batch(x, w.b_dec, w.encoder, w.b_enc, 9)
+    assert all(torch.equal(a, b) for a, b in zip(wanted, found, strict=True))
 
 
 @pytest.mark.parametrize(("m", "k"), [(1, 1), (5, 5), (40, 3), (300, 2), (1000, 7), (1000, 999), (4000, 32)])
@@ -115,11 +149,11 @@ def test_numbers_that_are_not_finite_choose_neurons_that_are_there(broken):
         assert all(len(np.unique(chosen)) == 20 for chosen in where)
 
 
-def test_a_batch_that_fills_the_buffer_many_times_is_encoded_alike(monkeypatch):
+def test_a_batch_that_is_encoded_a_few_rows_at_a_time_is_encoded_alike(monkeypatch):
     w, x = weights(), torch.randn(N, D_IN, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         whole = encode_strongest(x, w.b_dec, w.encoder, w.b_enc, 5)
-        monkeypatch.setattr("core.sae.sparse.N_BUFFERED", 10 * D_SAE)
+        monkeypatch.setattr("core.sae.sparse.N_ROWS", 10)
         parts = encode_strongest(x, w.b_dec, w.encoder, w.b_enc, 5)
     assert torch.equal(whole[1].sort(dim=1).values, parts[1].sort(dim=1).values)
     assert torch.allclose(whole[0].sum(dim=1), parts[0].sum(dim=1), rtol=1e-5)

@@ -143,14 +143,14 @@ def test_gradients_of_the_sparse_decoder_equal_those_of_a_dense_one():
 def test_of_a_batch_the_largest_values_stay_wherever_they_are():
     pre_acts = torch.tensor([[5.0, 4.0, 3.0], [1.0, 2.0, -9.0]], requires_grad=True)
     active = VARIANTS["batchtopk"].activate(as_pre_acts(pre_acts), Gate(2))
-    assert active.values.tolist() == [[5, 4, 3], [0, 2, 0]]
+    assert active.values.tolist() == [[5, 4, 3], [2, 0, 0]] and active.where.tolist() == [[0, 1, 2], [1, -1, -1]]
     active.values.sum().backward()
     assert pre_acts.grad.tolist() == [[1, 1, 1], [0, 1, 0]]
 
 
 def test_of_a_batch_with_fewer_positive_values_those_stay():
     pre_acts = torch.tensor([[5.0, -4.0], [-1.0, -2.0]])
-    assert VARIANTS["batchtopk"].activate(as_pre_acts(pre_acts), Gate(1)).values.tolist() == [[5, 0], [0, 0]]
+    assert VARIANTS["batchtopk"].activate(as_pre_acts(pre_acts), Gate(1)).values.tolist() == [[5], [0]]
 
 
 def test_one_threshold_for_all_neurons_is_measured_when_training_is_over():
