@@ -40,6 +40,7 @@ from core.report import (
 from core.runs import EVALUATION, SOURCE, Run
 from core.sae.model import SAE
 from core.seeding import derive_seed
+from core.unfinished import Unfinished
 from core.workspace import STAGES, Workspace, artefact_id
 
 DEMO_SETTINGS = {"recommender.embedding_size": "48", "sae.d_sae": "72", "sae.k": "24", "sae.n_steps": "1000"}
@@ -398,24 +399,24 @@ def build_fold(todo: Plan, run: Run, fold: tuple[int, int], users: np.ndarray, p
         progress: Told how far it is.
     """
 
-    def make() -> _Made:
+    def make(kept: Unfinished) -> _Made:
         parts = replace(run.split, unseen_users=users)
-        sae, history = _trained(todo, run, users, ("sae",), progress)
+        sae, history = _trained(todo, run, users, ("sae",), progress, kept)
         asked = drawn_viewers(viewers_with_targets(parts), run.recommender.n_items, todo.seed)
         measured = np.intersect1d(users, asked, assume_unique=True)
         viewers = viewer_fidelity(sae, run.recommender, parts, measured, progress, config=todo.evaluation)
         dead_share = float(1 - awake(sae, run.recommender, parts).mean())
         tables = {"history": _frame(history), "viewers": viewers}
-        return _Made(sae.to_arrays(), tables, {"dead_share": dead_share, "model": asdict(sae.config)})
+        return _Made(sae.to_arrays(), tables, {"dead_share": dead_share} | _facts(sae, history))
 
     return _sae_stage(todo, run, "fold", {"fold": list(fold)}, make)
 
 
 def _build_sae(todo: Plan, run: Run, progress: Progress) -> Run:
-    def make() -> _Made:
-        sae, history = _trained(todo, run, run.split.unseen_users, ("sae",), progress)
+    def make(kept: Unfinished) -> _Made:
+        sae, history = _trained(todo, run, run.split.unseen_users, ("sae",), progress, kept)
         metrics = sae_metrics(sae, run.recommender, run.split, todo.seed, progress, config=todo.evaluation)
-        return _Made(sae.to_arrays(), {"history": _frame(history)}, metrics | {"model": asdict(sae.config)})
+        return _Made(sae.to_arrays(), {"history": _frame(history)}, metrics | _facts(sae, history))
 
     return _sae_stage(todo, run, "", {}, make)
 
@@ -423,20 +424,34 @@ def _build_sae(todo: Plan, run: Run, progress: Progress) -> Run:
 def _build_twin(todo: Plan, run: Run, progress: Progress) -> Run:
     """Train the same SAE from another seed, to see which of its neurons come again."""
 
-    def make() -> _Made:
-        sae, history = _trained(todo, run, run.split.unseen_users, ("sae", "twin"), progress)
-        return _Made(sae.to_arrays(), {"history": _frame(history)}, {"model": asdict(sae.config)})
+    def make(kept: Unfinished) -> _Made:
+        sae, history = _trained(todo, run, run.split.unseen_users, ("sae", "twin"), progress, kept)
+        return _Made(sae.to_arrays(), {"history": _frame(history)}, _facts(sae, history))
 
     return _sae_stage(todo, run, "twin", {"twin": True}, make)
 
 
-def _sae_stage(todo: Plan, run: Run, word: str, variation: Mapping[str, Any], make: Callable[[], _Made]) -> Run:
-    """Make and save an SAE; a variation of the one that the run is about has keys of its own in its config."""
+def _sae_stage(
+    todo: Plan, run: Run, word: str, variation: Mapping[str, Any], make: Callable[[Unfinished], _Made]
+) -> Run:
+    """Make and save an SAE; a variation of the one that the run is about has keys of its own in its config.
+
+    A training that is stopped goes on where it was when the same is asked for again.
+    """
     assert todo.preset is not None
     recipe = todo.preset
     config = {"preset": recipe.name, "train_on_items": recipe.train_on_items, **asdict(_sae_settings(todo, run))}
     word = f"{recipe.name}-{word}" if word else recipe.name
-    return _stage(run.workspace, "sae", word, config | dict(variation), todo.seed, run.ids, make)
+    config |= variation
+    kept = Unfinished(run.workspace, artefact_id(word, "sae", config, todo.seed, run.ids))
+    made = _stage(run.workspace, "sae", word, config, todo.seed, run.ids, lambda: make(kept))
+    kept.remove()
+    return made
+
+
+def _facts(sae: SAE, history: Any) -> dict[str, Any]:
+    """Give what is written down of every SAE that was trained: its form, and what a person should know of it."""
+    return {"model": asdict(sae.config), "warnings": list(history.warnings)}
 
 
 def _sae_settings(todo: Plan, run: Run) -> Any:
@@ -445,7 +460,9 @@ def _sae_settings(todo: Plan, run: Run) -> Any:
     return replace(todo.sae, history_dropout=0.0) if brings_users else todo.sae
 
 
-def _trained(todo: Plan, run: Run, unseen: np.ndarray, purpose: tuple[str, ...], progress: Progress) -> tuple[SAE, Any]:
+def _trained(
+    todo: Plan, run: Run, unseen: np.ndarray, purpose: tuple[str, ...], progress: Progress, kept: Unfinished
+) -> tuple[SAE, Any]:
     """Train an SAE on all viewers but some; `purpose` is what its seed is for."""
     assert todo.preset is not None
     recommender, parts = run.recommender, replace(run.split, unseen_users=unseen)
@@ -472,6 +489,7 @@ def _trained(todo: Plan, run: Run, unseen: np.ndarray, purpose: tuple[str, ...],
         scorer=recommender.torch_scorer(),
         augment=embed_with_dropout,
         progress=progress,
+        checkpoint=kept,
     )
     return trained
 

@@ -212,12 +212,16 @@ class Workspace:
         return self.meta(stage, id_)
 
     def write_text(self, folder: str, name: str, text: str) -> Path:
-        """Write a file that is no artefact, such as a table that grows, whole or not at all, over an older one.
+        """Write a file that is no artefact, such as a table that grows: as `write_bytes`, in UTF-8."""
+        return self.write_bytes(folder, name, text.encode("utf-8"))
+
+    def write_bytes(self, folder: str, name: str, data: bytes) -> Path:
+        """Write a file that is no artefact, whole or not at all, over an older one.
 
         Args:
             folder: Below the workspace, made where it is not there; plain words between slashes.
             name: Of the file.
-            text: What is in it.
+            data: What is in it.
 
         Raises:
             UserError: The disk is full, or the folder cannot be written.
@@ -227,7 +231,7 @@ class Workspace:
             file.parent.mkdir(parents=True, exist_ok=True)
             beside = file.with_name(f"{WRITING}{os.getpid()}-{secrets.token_hex(4)}")
             try:
-                beside.write_text(text, encoding="utf-8", newline="")
+                beside.write_bytes(data)
                 _flush(beside)
                 beside.replace(file)
                 _flush(file.parent)
@@ -237,10 +241,22 @@ class Workspace:
 
     def read_text(self, folder: str, name: str) -> str | None:
         """Give what `write_text` wrote; None where it is not there or no text."""
+        data = self.read_bytes(folder, name)
         try:
-            return self._file(folder, name).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
+            return None if data is None else data.decode("utf-8")
+        except UnicodeDecodeError:
             return None
+
+    def read_bytes(self, folder: str, name: str) -> bytes | None:
+        """Give what `write_bytes` wrote; None where it is not there."""
+        try:
+            return self._file(folder, name).read_bytes()
+        except OSError:
+            return None
+
+    def remove_files(self, folder: str) -> None:
+        """Remove what was written into a folder that holds no artefacts, where there is one."""
+        shutil.rmtree(self._file(folder, "any.file").parent, ignore_errors=True)
 
     def check(self) -> list[str]:
         """Read every artefact with its checksums and give a sentence for each that is not whole."""
