@@ -51,6 +51,12 @@ def test_the_purest_whose_interval_ends_within_the_bound_is_recommended() -> Non
     assert choose(points, 0.5).point == 3
 
 
+def test_a_point_that_another_one_beats_is_not_recommended_even_where_only_its_interval_is_within() -> None:
+    beaten = point(0.011, 0.85, 0.015)
+    assert choose([point(0.010, 0.9, 0.03), beaten, point(0.005, 0.8, 0.01)], 0.02).point == 2
+    assert choose([point(0.010, 0.9, 0.03), beaten], 0.02).point is None
+
+
 def test_of_equally_pure_points_that_cannot_both_be_on_the_frontier_the_one_that_loses_less_wins() -> None:
     assert choose([point(0.01, 0.8), point(0.005, 0.8)], 0.02).point == 1
 
