@@ -117,7 +117,7 @@ def import_recbole(
     set_: SetOption = None,
     json_: JsonOption = None,
 ) -> None:
-    """Open a SASRec, BPR or LightGCN that RecBole trained (see docs/recbole.md)."""
+    """Open a SASRec, BPR, LightGCN or NeuMF that RecBole trained (see docs/recbole.md)."""
     tables = Tables(item_table, interactions, user_table)
     request = RecBoleRequest(name, tables, checkpoint, item_ids, user_ids, order, unknown_items)
     _adopt(partial(bring_recbole, request), _Choices(preset, workspace, seed, read_settings(set_), json_))
