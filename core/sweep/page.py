@@ -39,7 +39,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --soft: #98a2b3; --line: #344054; --page: #12161d;
   --mark: #6ea8fe; --best: #fb923c } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); margin: 2rem auto;
-  max-width: 1120px; padding: 0 1rem }
+  max-width: 1240px; padding: 0 1rem }
 h1 { font-size: 1.3rem; margin: 0 } p { margin: .5rem 0 } .soft { color: var(--soft) }
 .why { border-left: 3px solid var(--best); padding-left: .75rem }
 .pictures { display: flex; flex-wrap: wrap; gap: 1rem } svg { flex: 1 1 460px; max-width: 100%; height: auto }
@@ -50,7 +50,7 @@ svg .frontier circle { fill: var(--mark); fill-opacity: .5 }
 svg .recommended circle { stroke: var(--best); fill: var(--best); fill-opacity: .6; stroke-width: 3 }
 svg g text.number { fill: var(--ink); text-anchor: middle } svg .recommended text.number { font-weight: 700 }
 .table { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: 13px }
-th, td { padding: .25rem .6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
+th, td { padding: .25rem .5rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap }
 th:nth-child(2), td:nth-child(2) { text-align: left } tr.recommended { color: var(--best); font-weight: 600 }
 """
 

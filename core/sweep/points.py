@@ -127,16 +127,19 @@ def choose(points: Sequence[Point], loss_bound: float) -> Choice:
     within = [i for i in best if points[i].ndcg_loss_high <= loss_bound]
     if not within:
         least = min(best, key=lambda i: points[i].ndcg_loss_high, default=None)
-        near = (
-            "" if least is None else f" {points[least].name} comes nearest: up to {points[least].ndcg_loss_high:.1%}."
-        )
-        return Choice(None, f"No point is recommended: none is sure to lose {loss_bound:.1%} of nDCG@20 at most.{near}")
+        nearest = None if least is None else points[least]
+        near = "" if nearest is None else f" {nearest.name} comes nearest: up to {_share(nearest.ndcg_loss_high)}."
+        return Choice(None, f"No point is recommended: none stays within {_share(loss_bound)} of nDCG@20 lost.{near}")
     chosen = min(within, key=lambda i: (-points[i].purity_at_10, points[i].ndcg_loss))
     point = points[chosen]
-    others = f"the purest of {len(within)} points" if len(within) > 1 else "the only point"
+    which = f"the purest of the {len(within)} points" if len(within) > 1 else "the only point"
     return Choice(
         chosen,
-        f"{point.name} is recommended: {others} of the frontier whose loss of nDCG@20 is surely at most "
-        f"{loss_bound:.1%} (its own: {point.ndcg_loss:+.2%}, at most {point.ndcg_loss_high:+.2%}; purity@10 "
-        f"{point.purity_at_10:.3f}).",
+        f"{point.name} is recommended: {which} of the frontier whose loss of nDCG@20 stays within {_share(loss_bound)} up "
+        f"to the end of its 95 % interval (loss {_share(point.ndcg_loss)}, up to {_share(point.ndcg_loss_high)}; "
+        f"purity@10 {point.purity_at_10:.3f}).",
     )
+
+
+def _share(value: float) -> str:
+    return f"{round(value * 100, 2) + 0.0:.3g} %"
