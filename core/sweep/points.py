@@ -135,8 +135,8 @@ def choose(points: Sequence[Point], loss_bound: float) -> Choice:
     which = f"the purest of the {len(within)} points" if len(within) > 1 else "the only point"
     return Choice(
         chosen,
-        f"{point.name} is recommended: {which} of the frontier whose loss of nDCG@20 stays within {_share(loss_bound)} up "
-        f"to the end of its 95 % interval (loss {_share(point.ndcg_loss)}, up to {_share(point.ndcg_loss_high)}; "
+        f"{point.name} is recommended: {which} of the frontier whose loss of nDCG@20 stays within {_share(loss_bound)} "
+        f"up to the end of its 95 % interval (loss {_share(point.ndcg_loss)}, up to {_share(point.ndcg_loss_high)}; "
         f"purity@10 {point.purity_at_10:.3f}).",
     )
 
