@@ -55,8 +55,8 @@ class Point:
 
     @property
     def name(self) -> str:
-        """The settings as people type them; "as the preset has it" where there is none."""
-        return ", ".join(f"{key}={value}" for key, value in self.settings.items()) or "as the preset has it"
+        """The settings as people type them; "the preset" where there is none."""
+        return ", ".join(f"{key}={value}" for key, value in self.settings.items()) or "the preset"
 
 
 class Choice(NamedTuple):
