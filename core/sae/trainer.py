@@ -31,6 +31,7 @@ from core.sae.history import LogRow, TrainHistory, history_of, warnings_of
 from core.sae.model import SAE, NormalisationKind, SAEConfig
 from core.sae.objective import Objective
 from core.sae.optimiser import Adam
+from core.sae.parallel import Peers
 from core.sae.rows import Rows
 from core.sae.variants import VARIANTS, Gate, Pass, Variant
 from core.sae.weights import Weights, start
@@ -69,6 +70,9 @@ def train(
 
     So does a training that was stopped, by a KeyboardInterrupt of `progress` or by the end of its process, and is
     called again with the same `checkpoint`: it goes on from there.
+
+    Where torch.distributed has a process group, all its processes train one model together (see `core.sae.parallel`);
+    the first one keeps the checkpoint.
 
     Args:
         X: (n, d_in) embeddings of viewers, or several arrays of them, one after another. Not changed. Memory-mapped
@@ -109,6 +113,8 @@ class _Training:
         self.populations, self.augment = populations, augment
         self.seed, self.rng = seed, generator(seed, "sae", "batches")
         self.batches = [Batches(self.rng, len(p), config.batch_size) for p in populations]
+        self.peers = Peers()
+        self.peers.check_batches([batches.size for batches in self.batches])
         self.n_done, self.log = 0, list[LogRow]()
         d_in = populations[0].shape[1]
         squares = [np.float32(p.mean_of(lambda block: np.square(block).mean())) for p in populations]
@@ -165,18 +171,25 @@ class _Training:
         config, every = self.config, max(1, self.config.n_steps // N_LOGGED)
         if checkpoint is not None and (saved := checkpoint.load()) is not None:
             self._restore(saved)
+        self.peers.check_equal(
+            "embeddings, settings, seed and steps", np.append(self.digest, np.uint8(self.n_done % 251))
+        )
         saved_at = time.monotonic()
         while self.n_done < config.n_steps:
             step = self.n_done + 1
             if step > 1 and (step - 1) % self.epoch_steps == 0:
                 self._begin_epoch()
-            x = [self._embed(kind, batches.next()) for kind, batches in enumerate(self.batches)]
+            x = [self.peers.share(self._embed(kind, batches.next())) for kind, batches in enumerate(self.batches)]
             terms, l0 = self._step(x, learning_rate(config, step))
             if config.restart_dead and step % self.dead_after == 0 and step < config.n_steps * 0.9:
                 self._restart_dead()
             self.n_done = step
             to_log = step % every == 0 or step in (1, config.n_steps)
-            to_save = checkpoint is not None and is_due(checkpoint, step, time.monotonic() - saved_at)
+            to_save = (
+                checkpoint is not None
+                and self.peers.rank == 0
+                and is_due(checkpoint, step, time.monotonic() - saved_at)
+            )
             if not (to_log or to_save):
                 continue
             values = {name: float(value.detach()) for name, value in terms.items()}
@@ -201,7 +214,7 @@ class _Training:
             numbers = {"loss": row.loss, "l0": row.l0, "dead_share": row.dead_share}
             progress("sae", row.step, self.config.n_steps, numbers)
         except KeyboardInterrupt:
-            if checkpoint is not None:
+            if checkpoint is not None and self.peers.rank == 0:
                 checkpoint.save(self._state())
             raise
 
@@ -326,10 +339,25 @@ class _Training:
         parameters = self.weights.parameters()
         # Only our own parameters get a gradient: whatever the scorer holds stays untouched.
         loss = torch.stack(list(terms.values())).sum()
+        gradients: Sequence[Tensor | None]
         gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+        l0 = n_active / n_rows
+        if self.peers.n > 1:
+            gradients, terms, fired, l0 = self._pooled(gradients, terms, fired, l0)
         self.optimiser.step(dict(zip(parameters, gradients, strict=True)), rate)
         self.silent_steps = torch.where(fired, 0, self.silent_steps + 1)
-        return terms, n_active / n_rows
+        return terms, l0
+
+    def _pooled(
+        self, gradients: Sequence[Tensor | None], terms: Mapping[str, Tensor], fired: Tensor, l0: float
+    ) -> tuple[Sequence[Tensor | None], dict[str, Tensor], Tensor, float]:
+        """Give the means of what `_step` found over all processes; a neuron has fired that fired in any of them."""
+        known = [gradient for gradient in gradients if gradient is not None]
+        means = iter(self.peers.means([*known, *terms.values(), fired, self.chosen, torch.tensor(l0)]))
+        pooled = [None if gradient is None else next(means) for gradient in gradients]
+        mean_terms = {name: next(means) for name in terms}
+        fired, self.chosen = next(means) > 0, next(means) > 0
+        return pooled, mean_terms, fired, float(next(means))
 
     @torch.no_grad()
     def _restart_dead(self) -> None:
