@@ -52,6 +52,8 @@ REFERENCES = ("popularity", "ease")
 """Trained on every split beside the recommender that is asked for: what it has to beat."""
 EASE_LIMIT = 6_000
 """Items beyond which EASE, which inverts an items x items matrix, is not trained as a reference."""
+N_PREDICTION_PAIRS = 4096
+"""Pairs that the prediction loss compares a step, where pairs have to be scored one by one and nobody says how many."""
 
 
 @dataclass(frozen=True)
@@ -455,13 +457,21 @@ def _facts(sae: SAE, history: Any) -> dict[str, Any]:
 
 
 def _sae_settings(todo: Plan, run: Run) -> Any:
-    """Give the settings of the SAE: a vector that was brought has no history in it of which a part could be dropped."""
-    brings_users = run.recommender.native_users is not None
-    return replace(todo.sae, history_dropout=0.0) if brings_users else todo.sae
+    """Give the settings of the SAE that follow from the recommender.
+
+    A vector that was brought has no history in it of which a part could be dropped. A network that scores pair by pair
+    is compared on random pairs, as in the paper, where scoring everything would take it most of the time.
+    """
+    settings = todo.sae
+    if run.recommender.native_users is not None:
+        settings = replace(settings, history_dropout=0.0)
+    if run.recommender.scores_pairs and not settings.n_prediction_pairs:
+        settings = replace(settings, n_prediction_pairs=N_PREDICTION_PAIRS)
+    return settings
 
 
 def _trained(
-    todo: Plan, run: Run, unseen: np.ndarray, purpose: tuple[str, ...], progress: Progress, kept: Unfinished
+    todo: Plan, run: Run, unseen: np.ndarray, purpose: tuple[str, ...], progress: Progress, unfinished: Unfinished
 ) -> tuple[SAE, Any]:
     """Train an SAE on all viewers but some; `purpose` is what its seed is for."""
     assert todo.preset is not None
@@ -489,7 +499,7 @@ def _trained(
         scorer=recommender.torch_scorer(),
         augment=embed_with_dropout,
         progress=progress,
-        checkpoint=kept,
+        checkpoint=unfinished,
     )
     return trained
 

@@ -129,6 +129,8 @@ def say_built(run: Run) -> None:
             f"  {again['surviving_share']:.1%} of {again['n_neurons']} neurons come again from another seed, "
             f"stability {again['threshold']} or more; by chance {again['chance_surviving_share']:.1%}"
         )
+    for warning in sae.get("warnings", ()):
+        typer.echo(f"  note: {warning}")
     typer.echo(f"  mean purity of {neurons['n_concepts']} concepts @10/20/50: {purity}; built in {total:.0f} s")
 
 

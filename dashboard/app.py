@@ -26,6 +26,7 @@ page = st.navigation(
         ],
         "Build": [
             st.Page(path_of("training"), title="Data and training", icon=":material/model_training:"),
+            st.Page(path_of("quality"), title="SAE quality", icon=":material/verified:"),
         ],
     }
 )

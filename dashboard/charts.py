@@ -281,6 +281,55 @@ def density_figure(density: np.ndarray, n_viewers: int, n_bins: int = 24) -> Fig
     return figure("How common the concepts are", takeaway, chart, table)
 
 
+class Curve(NamedTuple):
+    """A number along a training."""
+
+    name: str
+    values: np.ndarray
+    """(n_steps_logged,)."""
+    digits: int
+
+
+def curves_figure(title: str, takeaway: str, steps: np.ndarray, curves: Sequence[Curve]) -> Figure:
+    """Show how numbers moved while something was trained, each on an axis of its own from 0."""
+    shown = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 60)).astype(int))
+    panels = []
+    for curve in curves:
+        values = np.nan_to_num(np.asarray(curve.values, float))
+        top = float(values.max(initial=0)) or 1.0
+        bars = "".join(f"<i style='height:{_width(values[i] / top)}'></i>" for i in shown)
+        panels.append(
+            f"<div><p class='name'>{for_html(curve.name)}<b>{number(values[-1], curve.digits)}</b></p>"
+            f"<div class='sl-curve'>{bars}</div>"
+            f"<div class='sl-ends'><span>step {int(steps[0]):,}</span><span>{int(steps[-1]):,}</span></div></div>"
+        )
+    rows = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 11)).astype(int))
+    cells = [[f"{int(steps[i]):,}", *(number(float(c.values[i]), c.digits) for c in curves)] for i in rows]
+    table = table_html(["Step", *(c.name for c in curves)], cells, numeric=range(len(curves) + 1))
+    return figure(title, takeaway, f"<div class='sl-curves'>{''.join(panels)}</div>", table)
+
+
+def stability_figure(scores: np.ndarray, threshold: float, chance: float) -> Figure:
+    """Show how far neurons come again in an SAE of another seed.
+
+    Args:
+        scores: (n,) of the neurons that were looked for.
+        threshold: From which on one counts as found again.
+        chance: What 95 % of the matches of a permuted SAE stay below.
+    """
+    edges = np.linspace(0, 1, 21)
+    counts = np.histogram(np.clip(scores, 0, 1), bins=edges)[0]
+    share = float((scores >= threshold).mean()) if len(scores) else float("nan")
+    takeaway = (
+        f"{percent(share)} of {len(scores):,} concepts come again from another seed (stability {threshold:g} or more); "
+        f"matches by chance stay below {number(chance)}."
+    )
+    bins = zip(edges[:-1], edges[1:], counts, strict=True)
+    rows = [[f"{a:.2f} to {b:.2f}", f"{int(c):,}"] for a, b, c in bins if c]
+    chart = histogram(counts, ["0", "0.5", "1"], "stability · number of concepts, log scale")
+    return figure("Do the concepts come again?", takeaway, chart, table_html(["Stability", "Concepts"], rows, (0, 1)))
+
+
 class Item(NamedTuple):
     """An item of the catalogue with a value, for tables. All text is untrusted."""
 

@@ -83,6 +83,16 @@ TERMS = {
         "Whether the same concept comes again when the SAE is trained from another seed: 1 is the same, 0.7 or more "
         "counts as found again.",
     ),
+    "level": Term(
+        "Level",
+        "number of the first prefix of the neurons that the neuron belongs to",
+        "Nested neurons: those of level 1 rebuild a viewer alone, coarsely; each level after it adds finer ones.",
+    ),
+    "cosine": Term(
+        "Direction kept",
+        "mean over unseen viewers of cos(x, x_hat)",
+        "How exactly the SAE rebuilds the direction of a viewer's vector. 1 is exact.",
+    ),
     "density": Term(
         "Density",
         "viewers with activation > 0 / all viewers",

@@ -13,12 +13,12 @@ from dashboard.escape import for_csv
 from dashboard.state import AUDIENCES, BANDS, Filters
 
 N_TITLES = 3
-STABILITY = "stability"
+STABILITY, LEVEL = "stability", "level"
 CSV_COLUMNS = (
     "neuron", "label", "label_source", "evidence", "density_users", "density_items", "head_share", "best_concept",
-    "purity_at_20", "base_rate", "lift", "stability", "top_titles",
+    "purity_at_20", "base_rate", "lift", "stability", "level", "top_titles",
 )  # fmt: skip
-"""`stability` is there only where the run was built with a second SAE."""
+"""`stability` is there only where the run was built with a second SAE, `level` where neurons are nested."""
 
 
 def list_concepts(table: NeuronTable, titles: list[str]) -> pd.DataFrame:
@@ -115,7 +115,7 @@ def around(shown: pd.DataFrame, neuron: int) -> tuple[int | None, int | None, in
 
 def to_csv(shown: pd.DataFrame) -> bytes:
     """Write the shown rows as CSV (UTF-8 with its mark, for spreadsheets); no cell can run as a formula."""
-    table = shown[[column for column in CSV_COLUMNS if column in shown or column != STABILITY]].copy()
+    table = shown[[column for column in CSV_COLUMNS if column in shown or column not in (STABILITY, LEVEL)]].copy()
     for column in ("label", "label_source", "best_concept", "top_titles"):
         table[column] = [for_csv("" if pd.isna(v) else v) for v in table[column]]
     return table.to_csv(index=False, lineterminator="\r\n").encode("utf-8-sig")

@@ -54,6 +54,7 @@ def run() -> None:
         return
     show_strip(shown, facts)
     show_stability(shown, facts)
+    show_level(shown, facts)
     left, right = st.columns([3, 2])
     with left, st.container(border=True, height="stretch"):
         show_examples(shown, j)
@@ -154,6 +155,17 @@ def show_stability(shown: Run, facts: Any) -> None:
         "likenesses to its match there: of what the two push, and of the viewers they fire for. "
         f"{percent(summary['surviving_share'])} of the concepts come again."
     )
+
+
+def show_level(shown: Run, facts: Any) -> None:
+    """Say how broad the concept is, where neurons are nested."""
+    levels = shown.sae.config.levels
+    if levels:
+        level = int(np.searchsorted(levels, int(facts["neuron"]), side="right"))
+        show_note(
+            f"Level {level + 1} of {len(levels)}: the first {levels[level]:,} neurons rebuild a viewer without the "
+            "others. Early levels are meant to be broad, late ones fine."
+        )
 
 
 def show_examples(shown: Run, j: int) -> None:

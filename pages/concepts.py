@@ -7,7 +7,7 @@ from dashboard import cache, state
 from dashboard.charts import DASH, density_figure
 from dashboard.escape import for_markdown
 from dashboard.glossary import help_of
-from dashboard.listing import STABILITY, nearest_labels, select, to_csv
+from dashboard.listing import LEVEL, STABILITY, nearest_labels, select, to_csv
 from dashboard.navigation import go
 from dashboard.panels import show_card, show_figure, show_header, show_note
 from dashboard.sidebar import current_run
@@ -100,6 +100,7 @@ def show_table(found: pd.DataFrame) -> int | None:
             "Viewers": found["density_users"] * 100,
             "Head share": found["head_share"] * 100,
             **({"Stability": found[STABILITY]} if STABILITY in found else {}),
+            **({"Level": found[LEVEL]} if LEVEL in found else {}),
             "Top items": found["top_titles"],
         }
     ).reset_index(drop=True)
@@ -129,6 +130,7 @@ def show_table(found: pd.DataFrame) -> int | None:
             "Viewers": config.NumberColumn(help=help_of("density"), format="%.2f %%", width=80),
             "Head share": config.NumberColumn(help=help_of("head_share"), format="%.0f %%", width=90),
             "Stability": config.NumberColumn(help=help_of("stability"), format="%.2f", width=80),
+            "Level": config.NumberColumn(help=help_of("level"), format="%d", width=65),
             "Top items": config.TextColumn(width="large"),
         },
     )

@@ -43,6 +43,7 @@ class NeuronTable:
             - `viewer_head_share`, ...: of a viewer's history, mean over its top 20 viewers.
             - `popularity_percentile_at_10`, ...: mean popularity rank / n_items of its top items, 0 = most popular.
             - `monosemanticity`: see `core.neurons.measures.monosemanticity`.
+            - `level`: of nested neurons (Matryoshka), 1 = the first prefix; only there where they are nested.
             - `stability`: see `core.neurons.stability`; only there where a second SAE of another seed was trained.
         concepts: `name`, `kind`, `n_items`, `base_rate`: the rows of `purity` and `auc`.
         purity: (3, n_concepts, d_sae) float32 at n = 10, 20, 50; NaN where fewer items fire.
@@ -119,6 +120,8 @@ class NeuronTable:
             label=_labels((top_items, top_item_acts), (top_users, top_user_acts), dataset, known, alive),
             label_source="keyword",
         )
+        if sae.config.levels:
+            frame["level"] = np.searchsorted(sae.config.levels, frame["neuron"], side="right") + 1
         neighbours, cosine = measures.nearest(sae.W_dec, alive, N_NEIGHBOURS)
         return cls(
             frame=frame,

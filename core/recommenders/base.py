@@ -39,6 +39,8 @@ class Recommender(Protocol):
     trained_users: np.ndarray | None
     """(n_users, d_in) that training left for the users of its log, right after `fit` and never saved: what it costs to
     fold known users in is measured against them. None where a history is all that training knows of a user."""
+    scores_pairs: bool
+    """Whether a network runs for each pair of a viewer and an item: some items cost less than all, and all cost much."""
 
     @classmethod
     def fit(cls, train: Dataset, config: Any, *, seed: int, progress: Progress = no_progress) -> "Recommender":
@@ -88,6 +90,7 @@ class LinearRecommender(ABC):
 
     native_users: np.ndarray | None = None
     trained_users: np.ndarray | None = None
+    scores_pairs: bool = False
 
     @property
     @abstractmethod
@@ -110,6 +113,7 @@ class NonLinearRecommender(ABC):
 
     native_users: np.ndarray | None = None
     trained_users: np.ndarray | None = None
+    scores_pairs: bool = False
 
     @property
     def linear(self) -> None:

@@ -127,6 +127,7 @@ class NCF(NonLinearRecommender):
     """
 
     name: ClassVar[str] = "ncf"
+    scores_pairs = True
     Config: ClassVar[type] = NCFConfig
 
     def __init__(self, config: NCFConfig, arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,0 +1,143 @@
+"""SAE quality: how far one SAE can be trusted, and what a sweep would take instead."""
+
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from core.runs import Run
+from dashboard.charts import Curve, Figure, curves_figure, figure, number, percent, stability_figure, table_html
+from dashboard.escape import for_html
+from dashboard.listing import LEVEL, STABILITY
+from dashboard.panels import Metric, show_card, show_figure, show_header, show_metrics, show_note, show_section
+from dashboard.sidebar import current_run
+
+QUESTION = "How far can this SAE be trusted, and what would make it better?"
+
+
+def run() -> None:
+    """Draw the page."""
+    shown = current_run()
+    sae = shown.report["sae"]
+    show_header("SAE quality", QUESTION, [(sae["preset"], True)])
+    show_measures(shown)
+    show_warnings(sae.get("warnings", ()))
+    history = shown.workspace.tables("sae", shown.ids["sae"]).get("history")
+    if history is not None and len(history):
+        show_figure(training_figure(history))
+    show_levels(shown)
+    show_stability(shown)
+
+
+def show_measures(shown: Run) -> None:
+    """Draw what is lost between a viewer's vector and the one that the SAE rebuilds."""
+    sae = shown.report["sae"]
+    stable = shown.report["neurons"].get("stability", {})
+    again = stable.get("surviving_share", float("nan"))
+    show_metrics(
+        [
+            Metric("cosine", number(_value(sae, "cosine"), 3), f"{sae['n_unseen_viewers']:,} viewers"),
+            Metric(
+                "overlap", number(_value(sae, "rbo_at_30")), f"Kendall's tau {number(_value(sae, 'kendall_at_30'))}"
+            ),
+            Metric("explained", percent(1 - _value(sae, "fvu"), 1), f"{number(_value(sae, 'l0'), 0)} neurons active"),
+            Metric("alive", f"{sae['alive']:,} of {sae['d_sae']:,}", f"{percent(_value(sae, 'dead_share'), 1)} dead"),
+            Metric("stability", percent(again), "come again" if stable else "not measured"),
+        ]
+    )
+
+
+def show_warnings(warnings: list[str] | tuple[str, ...]) -> None:
+    """Say what the training noticed, or that it noticed nothing."""
+    if not warnings:
+        show_note(
+            "The training noticed nothing wrong: enough viewers, few silent neurons, nothing still falling at the end."
+        )
+        return
+    items = "".join(f"<li>{for_html(text, 300)}</li>" for text in warnings)
+    st.html(
+        "<section class='sl-card sl-info'><h2>What the training noticed</h2>"
+        f"<ul class='sl-warnings'>{items}</ul></section>"
+    )
+
+
+def training_figure(history: pd.DataFrame) -> Figure:
+    """Show loss, active and silent neurons along the training."""
+    first, last = float(history["loss"].iloc[0]), float(history["loss"].iloc[-1])
+    change = f"{percent(1 - last / first)} below its start" if 0 < last < first else "not below its start"
+    takeaway = (
+        f"After {int(history['step'].iloc[-1]):,} steps the loss is {change}; {number(history['l0'].iloc[-1], 0)} "
+        f"neurons are active in a viewer, {percent(float(history['dead_share'].iloc[-1]), 1)} are silent."
+    )
+    curves = [
+        Curve("Loss", history["loss"].to_numpy(), 4),
+        Curve("Active neurons", history["l0"].to_numpy(), 1),
+        Curve("Silent neurons, %", 100 * history["dead_share"].to_numpy(), 1),
+    ]
+    return curves_figure("How it was trained", takeaway, history["step"].to_numpy(), curves)
+
+
+def show_levels(shown: Run) -> None:
+    """Draw what each level of nested neurons is like: early ones broad, late ones fine."""
+    frame = shown.table.frame
+    if LEVEL not in frame:
+        return
+    show_section("Levels", "each one rebuilds a viewer together with those before it")
+    rows = levels_of(frame)
+    falls = rows["audience"].is_monotonic_decreasing
+    cells = [
+        [
+            f"{row.level}",
+            f"{row.n_alive:,} of {row.n:,}",
+            percent(row.audience, 2),
+            percent(row.purity),
+            number(row.lift, 1),
+        ]
+        for row in rows.itertuples()
+    ]
+    table = table_html(["Level", "Alive", "Median audience", "Mean purity@20", "Mean lift"], cells, numeric=range(5))
+    takeaway = (
+        "From level to level the concepts become rarer."
+        if falls
+        else "The concepts do not become rarer with every level."
+    )
+    show_figure(figure("Broad first, fine later", takeaway, table, table))
+
+
+def levels_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give a row a level: `n`, `n_alive`, and of the living ones median audience, mean purity and mean lift."""
+    alive = frame[frame["alive"]].groupby(LEVEL)
+    rows = pd.DataFrame(
+        {
+            "n": frame.groupby(LEVEL).size(),
+            "n_alive": alive.size(),
+            "audience": alive["density_users"].median(),
+            "purity": alive["purity_at_20"].mean(),
+            "lift": alive["lift"].mean(),
+        }
+    )
+    return rows.assign(n_alive=rows["n_alive"].fillna(0).astype(int)).reset_index()
+
+
+def show_stability(shown: Run) -> None:
+    """Draw how many concepts come again from another seed, or how to measure it."""
+    summary = shown.report["neurons"].get("stability")
+    if summary is None:
+        text = (
+            "Give the command that built this run again, with --stability: it trains a second SAE from another seed "
+            "and looks for each concept in it. What is built is not built again."
+        )
+        show_card("Not measured: do the concepts come again?", text)
+        return
+    scores = shown.table.frame[STABILITY].dropna().to_numpy()
+    show_figure(stability_figure(scores, summary["threshold"], summary["chance_95th"]))
+
+
+def _value(values: dict[str, Any], name: str) -> float:
+    """Give a figure of a report; NaN where it could not be measured."""
+    value = values.get(name)
+    return float("nan") if value is None else float(value)
+
+
+if __name__ == "__main__":
+    run()
