@@ -67,7 +67,7 @@ def largest(products: np.ndarray, bias: np.ndarray, k: int, values: np.ndarray, 
     """Choose the k largest numbers of each row of `products + bias`; of equal ones any, always the same.
 
     The row is laid out in strips below each other, and the largest of each column found: k columns reach the k-th
-    largest of these, so that only they have to be looked at. `products` is overwritten.
+    largest of these, so that only they have to be looked at.
 
     Args:
         products: (n, m).
@@ -77,19 +77,17 @@ def largest(products: np.ndarray, bias: np.ndarray, k: int, values: np.ndarray, 
         where: (n, k) int64, to be filled: their columns.
     """
     n, m = products.shape
-    width = min(m, max(8 * k, m // 16))
+    width = min(m, max(8 * k, m // 8))
     tops = np.empty(width, np.float32)
     columns, found, kept = np.empty(width + 1, np.int64), np.empty(m + 1, np.int64), np.empty(m + 1, np.float32)
     for i in range(n):
         row = products[i]
         for j in range(width):
-            row[j] += bias[j]
-            tops[j] = row[j]
+            tops[j] = row[j] + bias[j]
         for start in range(width, m, width):
             strip, biases = row[start : start + width], bias[start : start + width]
             for j in range(len(strip)):
                 v = strip[j] + biases[j]
-                strip[j] = v
                 tops[j] = v if v > tops[j] else tops[j]
         least = _least_of_largest(tops, k)
         n_columns = n_found = 0
@@ -98,12 +96,10 @@ def largest(products: np.ndarray, bias: np.ndarray, k: int, values: np.ndarray, 
             n_columns += tops[j] >= least
         for j in columns[:n_columns]:
             for column in range(j, m, width):
-                found[n_found], kept[n_found] = column, row[column]
-                n_found += row[column] >= least
-        _choose(kept[:n_found], found[:n_found], where[i])
-        for p in range(k):
-            v = row[where[i, p]]
-            values[i, p] = np.float32(0) if v < 0 else v
+                v = row[column] + bias[column]
+                found[n_found], kept[n_found] = column, v
+                n_found += v >= least
+        _choose(kept[:n_found], found[:n_found], values[i], where[i])
 
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
@@ -137,20 +133,20 @@ def reaching(rows: np.ndarray, least: np.float32) -> tuple[np.ndarray, np.ndarra
 
 
 @njit(cache=True, error_model="numpy")
-def _choose(kept: np.ndarray, found: np.ndarray, where: np.ndarray) -> None:
-    """Fill `where` (k,) with the `found` of the k largest of `kept`, of equal ones the first."""
+def _choose(kept: np.ndarray, found: np.ndarray, values: np.ndarray, where: np.ndarray) -> None:
+    """Fill `values` (k,) with the k largest of `kept`, of equal ones the first, and `where` with their `found`."""
     k, n_found, taken = len(where), len(kept), 0
     least = _least_of_largest(kept, k) if n_found > k else np.float32(-np.inf)
     for c in range(n_found):
         if taken < k and (kept[c] > least or n_found == k):
-            where[taken] = found[c]
+            values[taken], where[taken] = max(kept[c], np.float32(0)), found[c]
             taken += 1
     for c in range(n_found):
         if taken < k and kept[c] == least:
-            where[taken] = found[c]
+            values[taken], where[taken] = max(kept[c], np.float32(0)), found[c]
             taken += 1
-    if taken < k:  # numbers that are not finite: the loss will tell
-        where[:] = np.arange(k)
+    if taken < k:  # numbers that are not finite: the loss is to tell
+        values[:], where[:] = np.float32(np.nan), np.arange(k)
 
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
