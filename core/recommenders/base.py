@@ -40,7 +40,7 @@ class Recommender(Protocol):
     """(n_users, d_in) that training left for the users of its log, right after `fit` and never saved: what it costs to
     fold known users in is measured against them. None where a history is all that training knows of a user."""
     scores_pairs: bool
-    """Whether a network runs for each pair of a viewer and an item: some items cost less than all, and all cost much."""
+    """Whether a network runs for each pair of viewer and item: some items cost less than all, and all cost much."""
 
     @classmethod
     def fit(cls, train: Dataset, config: Any, *, seed: int, progress: Progress = no_progress) -> "Recommender":
