@@ -15,11 +15,11 @@ import typer
 from core.data.download import CATALOGUE, available, fetch
 from core.doctor import examine
 from core.errors import UserError, one_line
-from core.exchange import Format, export_sae
 from core.import_commands import import_app
 from core.pipeline import DEMO, BuildRequest, build
 from core.recommenders.base import RECOMMENDERS
 from core.runs import Run, open_run, steer_viewer
+from core.sae_commands import export_sae_command, train_sae_command
 from core.steering.steering import parse_edits
 from core.sweep_command import sweep_command
 from core.terminal import (
@@ -52,6 +52,8 @@ app = typer.Typer(
 
 app.add_typer(import_app, name="import")
 app.command("sweep")(sweep_command)
+app.command("train-sae")(train_sae_command)
+app.command("export-sae")(export_sae_command)
 
 PortOption = Annotated[int, typer.Option(min=1, max=MAX_PORT, help="The port of the dashboard.")]
 
@@ -145,18 +147,6 @@ def steer(
         before = row["rank_before"]
         moved = "NEW" if before is None else "=" if before == row["rank"] else f"{before - row['rank']:+d}"
         typer.echo(f"{row['rank']:>4}  {moved:>4}  {one_line(row['title'])}")  # a title may hold codes of terminals
-
-
-@app.command("export-sae")
-def export_sae_command(
-    run: Annotated[str, typer.Argument(help="The id of a run.")],
-    out: Annotated[Path, typer.Argument(help="The folder (saelens) or the file (npz) to write.")],
-    format_: Annotated[Format, typer.Option("--format", help="For SAELens, or one file of arrays.")] = "saelens",
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-) -> None:
-    """Write the sparse autoencoder of a run for SAELens, or as plain arrays (see docs/exchange.md)."""
-    export_sae(open_run(workspace, run), out, format_)
-    typer.echo(f"The SAE of {run} is in {out}.")
 
 
 @app.command()

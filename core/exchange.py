@@ -71,19 +71,37 @@ def export_sae(run: Run, out: Path, format_: Format) -> None:
         DataError: SAELens would make something else of some embeddings of the run.
         UserError: There is something at this place, or it cannot be written.
     """
-    sae = run.sae
+    check_place(out, format_)
     if format_ == "saelens":
-        check_fits(run, sae, "written")
+        check_fits(run, run.sae, "written")
+    write_sae(run.sae, out, format_)
+
+
+def check_place(out: Path, format_: Format) -> None:
+    """Raise where nothing can be written: before anything long.
+
+    Raises:
+        UserError: There is something already, or the name does not fit the format.
+    """
+    if out.exists():
+        raise UserError(f"{out} is already there.", "Give another place, or delete it.")
+    if format_ == "npz" and out.suffix != ".npz":
+        raise UserError(f"{out.name} does not end in .npz.", f"Give {out.name}.npz.")
+
+
+def write_sae(sae: SAE, out: Path, format_: Format) -> None:
+    """Write an SAE, whole or not at all.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    if format_ == "saelens":
         cfg, tensors = to_saelens(sae)
         files = {CFG: (json.dumps(cfg, indent=1) + "\n").encode(), WEIGHTS: serialise(tensors)}
     else:
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **to_arrays(sae))
         files = {"": buffer.getvalue()}
-    if out.exists():
-        raise UserError(f"{out} is already there.", "Give another place, or delete it.")
-    if format_ == "npz" and out.suffix != ".npz":
-        raise UserError(f"{out.name} does not end in .npz.", f"Give {out.name}.npz, or say --format saelens.")
     place = out.resolve()
     beside = place.with_name(f".{secrets.token_hex(4)}.writing")
     try:
@@ -99,6 +117,28 @@ def export_sae(run: Run, out: Path, format_: Format) -> None:
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror}.", "Give another place.") from error
+
+
+def read_vectors(files: Sequence[Path]) -> list[np.ndarray]:
+    """Open embeddings in .npy files without reading them: (n, d_in) each, of one width.
+
+    Raises:
+        DataError: A file is missing, damaged, of another kind or of another width than the first.
+    """
+    opened: list[np.ndarray] = []
+    for path in files:
+        if path.suffix != ".npy" or not path.is_file():
+            raise DataError(f"{path} is no .npy file.", "Give files that np.save wrote.")
+        array = arrays_of(path)[""].load()
+        width = opened[0].shape[1] if opened else None
+        if array.ndim != 2 or array.dtype.kind not in "fiu" or width not in (None, array.shape[1]):
+            raise DataError(
+                f"{path.name} holds {array.dtype} of shape {shape_text(array.shape)}, expected numbers, "
+                f"{'a row an embedding' if width is None else f'{width:,} a row'}.",
+                "Save the embeddings as a matrix of float32, all files of one width.",
+            )
+        opened.append(array)
+    return opened
 
 
 def check_fits(run: Run, sae: SAE, doing: Literal["written", "read"] = "read") -> None:

@@ -171,9 +171,9 @@ class _Training:
         config, every = self.config, max(1, self.config.n_steps // N_LOGGED)
         if checkpoint is not None and (saved := checkpoint.load()) is not None:
             self._restore(saved)
-        self.peers.check_equal(
-            "embeddings, settings, seed and steps", np.append(self.digest, np.uint8(self.n_done % 251))
-        )
+        stand = np.append(self.digest, np.array([self.n_done], np.int64).view(np.uint8))
+        self.peers.check_equal("embeddings, settings, seed and steps", stand)
+        checkpoint = checkpoint if self.peers.rank == 0 else None  # one keeps it for all
         saved_at = time.monotonic()
         while self.n_done < config.n_steps:
             step = self.n_done + 1
@@ -185,11 +185,7 @@ class _Training:
                 self._restart_dead()
             self.n_done = step
             to_log = step % every == 0 or step in (1, config.n_steps)
-            to_save = (
-                checkpoint is not None
-                and self.peers.rank == 0
-                and is_due(checkpoint, step, time.monotonic() - saved_at)
-            )
+            to_save = checkpoint is not None and is_due(checkpoint, step, time.monotonic() - saved_at)
             if not (to_log or to_save):
                 continue
             values = {name: float(value.detach()) for name, value in terms.items()}
@@ -214,13 +210,13 @@ class _Training:
             numbers = {"loss": row.loss, "l0": row.l0, "dead_share": row.dead_share}
             progress("sae", row.step, self.config.n_steps, numbers)
         except KeyboardInterrupt:
-            if checkpoint is not None and self.peers.rank == 0:
+            if checkpoint is not None:
                 checkpoint.save(self._state())
             raise
 
     def _refuse_divergence(self, loss: float) -> None:
         """Raise where the loss or a weight is not finite, or the loss has grown as `DIVERGED` says."""
-        finite = np.isfinite(loss) and all(bool(p.isfinite().all()) for p in self.weights.parameters().values())
+        finite = np.isfinite(loss) and all(bool(p.sum().isfinite()) for p in self.weights.parameters().values())
         logged = [row.loss for row in self.log]
         if finite and not (logged and loss > max(1.0, logged[0], DIVERGED * min(logged))):
             return

@@ -1,4 +1,4 @@
-"""SAEs in and out of a run on the command line: the same numbers, and two lines for every fault."""
+"""SAEs in and out of a run, and of vectors in files, on the command line: the same numbers, two lines for a fault."""
 
 import json
 import shutil
@@ -11,7 +11,10 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from core.__main__ import main
+from core.exchange import bring_sae
 from core.runs import Run, list_runs, open_run
+from core.sae.config import TrainConfig
+from core.sae.trainer import train
 from core.workspace import Workspace
 from tests.core.test_command_line import two_lines
 
@@ -158,3 +161,45 @@ def test_an_export_writes_over_nothing_and_leaves_nothing_half_written(
     assert main(["export-sae", tiny_run.id, str(tmp_path / "file" / "sae"), *where]) == 2
     assert "cannot be written" in two_lines(capsys)[0]
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_sae_of_vectors_in_files_is_that_of_the_vectors_in_memory(
+    tiny_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    X = tiny_run.recommender.embed(tiny_run.dataset.histories(np.arange(tiny_run.dataset.n_users)))
+    for name, part in (("a", X[:40]), ("b", X[40:])):
+        np.save(tmp_path / f"{name}.npy", part)
+    settings = ["--set", "sae.d_sae=24", "--set", "sae.k=4", "--set", "sae.n_steps=20", "--seed", "3"]
+    files = [str(tmp_path / name) for name in ("a.npy", "b.npy")]
+    assert main(["train-sae", str(tmp_path / "sae.npz"), *files, *settings]) == 0
+    assert "24 neurons" in capsys.readouterr().out
+    sae, _ = train(X, TrainConfig(d_sae=24, k=4, n_steps=20), seed=3)
+    found = bring_sae(tmp_path / "sae.npz").sae
+    assert found.config == sae.config
+    for name, array in sae.to_arrays().items():
+        np.testing.assert_array_equal(found.to_arrays()[name], array)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "settings", "problem"),
+    [
+        (np.zeros((4, 3, 2)), [], "holds float64 of shape (4, 3, 2)"),
+        (np.array([["a"]]), [], "holds <U1"),
+        (np.zeros((4, 5)), [], "expected numbers, 12 a row"),
+        (np.full((4, 12), np.nan), [], "not finite"),
+        (None, [], "is no .npy file"),
+        (np.ones((4, 12)), ["recommender.epochs=3"], "'recommender.epochs' is no setting of an SAE"),
+        (np.ones((4, 12)), ["sae.prediction=1"], "no differentiable scorer"),
+    ],
+)
+def test_vectors_and_settings_that_make_no_sae_end_in_two_lines(
+    vectors: np.ndarray | None, settings: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "first.npy", np.ones((8, 12), np.float32))
+    if vectors is not None:
+        np.save(tmp_path / "second.npy", vectors)
+    files = [str(tmp_path / name) for name in ("first.npy", "second.npy")]
+    asked = [part for setting in settings for part in ("--set", setting)]
+    assert main(["train-sae", str(tmp_path / "sae.npz"), *files, *asked]) == 2
+    assert problem in two_lines(capsys)[0]
+    assert not (tmp_path / "sae.npz").exists()
