@@ -1,14 +1,17 @@
 """The pages show a model that was brought along: with a log, without one, and without vectors of users."""
 
+from dataclasses import replace
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
 
 from core.data.brought import Tables
 from core.imports import EmbeddingsRequest, bring_embeddings
-from core.pipeline import adopt
-from core.runs import Run
+from core.pipeline import adopt, adopt_sae
+from core.runs import Run, open_recommender
+from core.sae.model import GateKind
 from core.steering.steering import Steering
 from core.workspace import Workspace
 from tests.conftest import TINY_SETTINGS
@@ -99,3 +102,23 @@ def test_a_brought_model_has_one_card_that_says_what_it_may_have_learnt(
     assert html.count(">in use<") == 1
     assert "may have learnt from the held-out titles" in html
     assert html.count("Done elsewhere") == 1
+
+
+@pytest.mark.parametrize("gate", ["relu", "topk", "threshold"])
+def test_every_page_shows_an_sae_that_was_brought(
+    gate: GateKind, tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copytree(tiny_run.workspace.path, tmp_path / "w")
+    own = tiny_run.sae
+    threshold = np.full(24, 0.05 if gate == "threshold" else 0, np.float32)[: 24 if gate == "threshold" else 0]
+    config = replace(own.config, gate=gate, k=4 if gate == "topk" else 0)
+    base = open_recommender(tmp_path / "w")
+    run = adopt_sae(replace(own, config=config, threshold=threshold), base, name="<b>mine</b>", source={"kind": "npz"})
+    monkeypatch.setenv("STEERLENS_WORKSPACE", str(tmp_path / "w"))
+    assert run.table.frame["alive"].any()
+    for page in PAGES:
+        html = shown(open_page(page))
+        assert "sl-problem" not in html, f"{page}: {html[:400]}"
+        assert "<b>mine" not in html, page
+        assert "nan" not in html.lower().replace("tutorial", ""), page
+    check_steering(run)
