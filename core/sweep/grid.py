@@ -174,12 +174,19 @@ def _measured(settings: dict[str, str], todo: Plan, base: Run, n_folds: int | No
     }
     measured = ("cosine", "rbo_at_30", "kendall_at_30", "dead_share", "n_viewers")
     return Point(
-        settings, "", run.id, purity_at_10=_number(neurons["paper_purity"]["10"]), seconds=seconds, cpu_s=cpu_s,
+        settings, "", run.id, seconds=seconds, cpu_s=cpu_s,
+        neuron_purity=_neuron_purity(run), named_purity=_number(neurons["paper_purity"]["10"]),
         **losses,
         **{name: _number(fidelity[name]) for name in measured},
         **{name: _number(neurons[name]) for name in ("n_neurons_pure", "monosemanticity")},
         **{name: _number(sae[name]) for name in ("d_sae", "k", "density", "l0")},
     )  # fmt: skip
+
+
+def _neuron_purity(run: Run) -> float:
+    """Give the mean purity@10 of the living neurons, 0 for those that have none."""
+    frame = run.table.frame
+    return float(frame.loc[frame["alive"], "purity_at_10"].fillna(0.0).mean())
 
 
 def _number(value: float | None) -> float:

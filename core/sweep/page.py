@@ -23,7 +23,8 @@ COLUMNS: tuple[tuple[str, Callable[[Point], str]], ...] = (
     ("cos", lambda p: number(p.cosine)),
     ("RBO", lambda p: number(p.rbo_at_30)),
     ("tau", lambda p: number(p.kendall_at_30)),
-    ("purity", lambda p: number(p.purity_at_10)),
+    ("purity", lambda p: number(p.neuron_purity)),
+    ("named", lambda p: number(p.named_purity)),
     ("pure", lambda p: number(p.n_neurons_pure, 0)),
     ("monosem", lambda p: number(p.monosemanticity)),
     ("dead", lambda p: share(p.dead_share, 1)),
@@ -76,8 +77,8 @@ def page(sweep: Sweep) -> str:
     and further left. The area of a marker is the density of the neurons, whiskers are the 95 % interval of the loss.
     """
     done = "" if len(sweep.points) == sweep.n_points else f" · {len(sweep.points)} of {sweep.n_points} points so far"
-    pictures = picture(sweep, lambda p: p.purity_at_10, "purity@10 of the named concepts")
-    pictures += picture(sweep, lambda p: p.monosemanticity, "monosemanticity of the neurons")
+    pictures = picture(sweep, lambda p: p.neuron_purity, "purity@10, mean over neurons")
+    pictures += picture(sweep, lambda p: p.monosemanticity, "monosemanticity, mean over neurons")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -86,7 +87,8 @@ def page(sweep: Sweep) -> str:
         f"<div class='pictures'>{pictures}</div>"
         "<p class='soft'>Filled: on the frontier of less loss and more purity. Larger: neurons fire for more viewers. "
         "Whiskers: 95 % interval over viewers. Dashed: the loss that may be at most. Losses at 20, RBO and Kendall's "
-        "tau at 30, purity at 10; pure: neurons of a purity of 80 % or more.</p>"
+        "tau at 30, purity at 10: mean over neurons; named: of the purest neuron of each named concept; pure: neurons of "
+        "80 % or more.</p>"
         f"<div class='table'>{table(sweep)}</div></body></html>\n"
     )
 

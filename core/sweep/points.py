@@ -19,7 +19,10 @@ class Point:
         recall_loss, ndcg_loss: Share lost at 20 between original and rebuilt lists of viewers that the SAE never saw;
             `_low`, `_high`: ends of the 95 % interval.
         cosine, rbo_at_30, kendall_at_30: Of the same viewers.
-        purity_at_10: Mean over the named concepts of the purest neuron of each (see `core.report.neuron_metrics`).
+        neuron_purity: Mean over the living neurons of purity@10 of what each is best explained by; 0 for those that
+            nothing explains or that fire for fewer than ten items.
+        named_purity: Mean over the named concepts of purity@10 of the purest neuron of each (see
+            `core.report.neuron_metrics`): with hundreds of neurons to choose from it tells few SAEs apart.
         n_neurons_pure: Neurons with a purity of .8 or more at 10.
         monosemanticity: Mean over the neurons.
         dead_share: Of the neurons; a mean over the folds in a cross-fit.
@@ -43,7 +46,8 @@ class Point:
     cosine: float = np.nan
     rbo_at_30: float = np.nan
     kendall_at_30: float = np.nan
-    purity_at_10: float = np.nan
+    neuron_purity: float = np.nan
+    named_purity: float = np.nan
     n_neurons_pure: float = np.nan
     monosemanticity: float = np.nan
     dead_share: float = np.nan
@@ -104,9 +108,9 @@ class Sweep(NamedTuple):
 def frontier(points: Sequence[Point]) -> list[bool]:
     """Say of each point whether no other has both a loss and a purity that are as good, and one that is better.
 
-    (Pareto: less loss of nDCG@20, more purity@10.) A point without these numbers is not on it.
+    (Pareto: less loss of nDCG@20, more `neuron_purity`.) A point without these numbers is not on it.
     """
-    values = [(p.ndcg_loss, -p.purity_at_10) for p in points]
+    values = [(p.ndcg_loss, -p.neuron_purity) for p in points]
     known = [value for value in values if not np.isnan(value).any()]
 
     def beaten(value: tuple[float, float]) -> bool:
@@ -119,7 +123,7 @@ def choose(points: Sequence[Point], loss_bound: float) -> Choice:
     """Recommend a point: of those on the frontier that surely lose little, the purest.
 
     The rule: among the points of `frontier` whose 95 % interval of the loss of nDCG@20 ends at `loss_bound` or below,
-    the one of the highest mean purity@10; of equal ones the one that loses less, then the first.
+    the one of the highest `neuron_purity`; of equal ones the one that loses less, then the first.
     """
     if not points:
         return Choice(None, "Nothing is measured yet.")
@@ -130,14 +134,14 @@ def choose(points: Sequence[Point], loss_bound: float) -> Choice:
         nearest = None if least is None else points[least]
         near = "" if nearest is None else f" {nearest.name} comes nearest: up to {_share(nearest.ndcg_loss_high)}."
         return Choice(None, f"No point is recommended: none stays within {_share(loss_bound)} of nDCG@20 lost.{near}")
-    chosen = min(within, key=lambda i: (-points[i].purity_at_10, points[i].ndcg_loss))
+    chosen = min(within, key=lambda i: (-points[i].neuron_purity, points[i].ndcg_loss))
     point = points[chosen]
     which = f"the purest of the {len(within)} points" if len(within) > 1 else "the only point"
     return Choice(
         chosen,
         f"{point.name} is recommended: {which} of the frontier whose loss of nDCG@20 stays within {_share(loss_bound)} "
         f"up to the end of its 95 % interval (loss {_share(point.ndcg_loss)}, up to {_share(point.ndcg_loss_high)}; "
-        f"purity@10 {point.purity_at_10:.3f}).",
+        f"mean purity@10 of its neurons {point.neuron_purity:.3f}).",
     )
 
 

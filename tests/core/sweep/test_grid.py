@@ -86,7 +86,12 @@ def test_each_point_is_the_run_that_a_build_of_its_settings_gives(
         assert [point.recall_loss_low, point.recall_loss_high] == report["sae"]["recall_loss_interval"]
         for name in ("cosine", "rbo_at_30", "kendall_at_30", "dead_share", "density", "l0", "d_sae", "k"):
             assert getattr(point, name) == report["sae"][name] == getattr(row, name) == in_json[name]
-        np.testing.assert_equal(point.purity_at_10, np.float64(report["neurons"]["paper_purity"]["10"]))
+        np.testing.assert_equal(point.named_purity, np.float64(report["neurons"]["paper_purity"]["10"]))
+        frame = run.table.frame
+        pure = [
+            0.0 if np.isnan(p) else p for p, alive in zip(frame["purity_at_10"], frame["alive"], strict=True) if alive
+        ]
+        assert point.neuron_purity == pytest.approx(sum(pure) / len(pure))
         assert point.monosemanticity == pytest.approx(report["neurons"]["monosemanticity"])
         assert point.n_viewers == report["sae"]["n_unseen_viewers"]
         assert point.seconds == pytest.approx(report["seconds"]["sae"] + report["seconds"]["neurons"])
@@ -117,7 +122,7 @@ def test_a_sweep_that_was_stopped_keeps_its_table_and_goes_on(
     assert (counted.recommenders, counted.saes) == (1, 4), "only the third point was trained anew"
     assert len(found.points) == 3
     whole = sweep(asked, Workspace(tmp_path / "other"))
-    same = ["ndcg_loss", "purity_at_10", "cosine", "monosemanticity"]
+    same = ["ndcg_loss", "neuron_purity", "cosine", "monosemanticity"]
     pd.testing.assert_frame_equal(whole.to_table()[same], found.to_table()[same])
 
 

@@ -12,7 +12,7 @@ from core.sweep.points import Point, Sweep, choose, frontier
 
 POINTS = [
     Point({"k": str(k)}, "", f"run-{k}", ndcg_loss=loss, ndcg_loss_low=loss - 0.01, ndcg_loss_high=loss + 0.01,
-          purity_at_10=purity, monosemanticity=purity / 2, density=k / 100, l0=k)
+          neuron_purity=purity, monosemanticity=purity / 2, density=k / 100, l0=k)
     for k, loss, purity in ((4, 0.03, 0.9), (8, 0.005, 0.8), (16, 0.006, 0.7))
 ]  # fmt: skip
 
@@ -29,7 +29,7 @@ def circles(svg: str) -> list[ElementTree.Element]:
 
 
 def test_markers_stand_where_their_numbers_say() -> None:
-    groups = circles(picture(a_sweep(POINTS), lambda p: p.purity_at_10, "purity"))
+    groups = circles(picture(a_sweep(POINTS), lambda p: p.neuron_purity, "purity"))
     x, y, r = (np.array([float(g.find("circle").get(key)) for g in groups]) for key in ("cx", "cy", "r"))  # type: ignore[union-attr, arg-type]
     assert (np.argsort(x) == [1, 2, 0]).all()
     assert (np.argsort(-y) == [2, 1, 0]).all(), "up is more"

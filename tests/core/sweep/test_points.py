@@ -11,7 +11,7 @@ from core.sweep.points import Choice, Point, Sweep, choose, frontier
 def point(loss: float, purity: float, high: float | None = None, **settings: str) -> Point:
     """Give a point that loses `loss`, at most `high`."""
     high = loss + 0.005 if high is None else high
-    return Point(settings, ndcg_loss=loss, ndcg_loss_low=loss - 0.005, ndcg_loss_high=high, purity_at_10=purity)
+    return Point(settings, ndcg_loss=loss, ndcg_loss_low=loss - 0.005, ndcg_loss_high=high, neuron_purity=purity)
 
 
 def test_the_frontier_by_hand() -> None:
@@ -79,8 +79,6 @@ def test_the_table_keeps_a_setting_apart_from_the_figure_of_the_same_name() -> N
     assert points[0].settings == {"cosine": "0.5"}
 
 
-@pytest.mark.parametrize(
-    ("settings", "name"), [({}, "the preset"), ({"k": "4", "d_sae": "8"}, "k=4, d_sae=8")]
-)
+@pytest.mark.parametrize(("settings", "name"), [({}, "the preset"), ({"k": "4", "d_sae": "8"}, "k=4, d_sae=8")])
 def test_a_point_is_named_as_people_type_it(settings: dict[str, str], name: str) -> None:
     assert Point(settings).name == name
