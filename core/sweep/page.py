@@ -40,7 +40,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e9ef; --soft: #98a2b3; --line: #344054; --page: #12161d;
   --mark: #6ea8fe; --best: #fb923c } }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); margin: 2rem auto;
-  max-width: 1240px; padding: 0 1rem }
+  max-width: 1320px; padding: 0 1rem }
 h1 { font-size: 1.3rem; margin: 0 } p { margin: .5rem 0 } .soft { color: var(--soft) }
 .why { border-left: 3px solid var(--best); padding-left: .75rem }
 .pictures { display: flex; flex-wrap: wrap; gap: 1rem } svg { flex: 1 1 460px; max-width: 100%; height: auto }
@@ -87,8 +87,8 @@ def page(sweep: Sweep) -> str:
         f"<div class='pictures'>{pictures}</div>"
         "<p class='soft'>Filled: on the frontier of less loss and more purity. Larger: neurons fire for more viewers. "
         "Whiskers: 95 % interval over viewers. Dashed: the loss that may be at most. Losses at 20, RBO and Kendall's "
-        "tau at 30, purity at 10: mean over neurons; named: of the purest neuron of each named concept; pure: neurons of "
-        "80 % or more.</p>"
+        "tau at 30, purity at 10: mean over neurons; named: of the purest neuron of each named concept; pure: neurons "
+        "of 80 % or more.</p>"
         f"<div class='table'>{table(sweep)}</div></body></html>\n"
     )
 
