@@ -163,8 +163,9 @@ def show_cost(report: dict[str, Any]) -> None:
     with st.container(border=True):
         st.html(table_html(columns, rows, numeric=range(1, 5)))
         show_note(
-            f"Offline, logged data: held-out titles of {sae['n_unseen_viewers']:,} viewers that the SAE never saw, "
-            f"seed {report['split']['seed']}, paired bootstrap. Steering keeps what the SAE cannot explain: without "
+            f"Offline, logged data: held-out titles of {sae['n_unseen_viewers']:,} viewers that the SAE "
+            f"{'may have seen' if 'source' in sae else 'never saw'}, seed {report['split']['seed']}, paired bootstrap. "
+            "Steering keeps what the SAE cannot explain: without "
             "edits the list is the recommender's own."
         )
 
