@@ -288,16 +288,18 @@ class Curve(NamedTuple):
     values: np.ndarray
     """(n_steps_logged,)."""
     digits: int
+    log: bool = False
+    """Whether heights are logarithms, from the least value to the largest: for what falls by orders of magnitude."""
 
 
 def curves_figure(title: str, takeaway: str, steps: np.ndarray, curves: Sequence[Curve]) -> Figure:
-    """Show how numbers moved while something was trained, each on an axis of its own from 0."""
+    """Show how numbers moved while something was trained, each on an axis of its own."""
     shown = np.unique(np.linspace(0, len(steps) - 1, min(len(steps), 60)).astype(int))
     panels = []
     for curve in curves:
         values = np.nan_to_num(np.asarray(curve.values, float))
-        top = float(values.max(initial=0)) or 1.0
-        bars = "".join(f"<i style='height:{_width(values[i] / top)}'></i>" for i in shown)
+        heights = _heights(values, log=curve.log)
+        bars = "".join(f"<i style='height:{_width(heights[i])}'></i>" for i in shown)
         panels.append(
             f"<div><p class='name'>{for_html(curve.name)}<b>{number(values[-1], curve.digits)}</b></p>"
             f"<div class='sl-curve'>{bars}</div>"
@@ -307,6 +309,14 @@ def curves_figure(title: str, takeaway: str, steps: np.ndarray, curves: Sequence
     cells = [[f"{int(steps[i]):,}", *(number(float(c.values[i]), c.digits) for c in curves)] for i in rows]
     table = table_html(["Step", *(c.name for c in curves)], cells, numeric=range(len(curves) + 1))
     return figure(title, takeaway, f"<div class='sl-curves'>{''.join(panels)}</div>", table)
+
+
+def _heights(values: np.ndarray, *, log: bool) -> np.ndarray:
+    """Give heights of [0, 1]; of logarithms the least is 4 %, to be seen."""
+    if log and values.min(initial=1.0) > 0 and values.max() > values.min():
+        logs = np.log(values)
+        return np.asarray(0.04 + 0.96 * (logs - logs.min()) / (logs.max() - logs.min()))
+    return np.asarray(values / (float(values.max(initial=0)) or 1.0))
 
 
 def stability_figure(scores: np.ndarray, threshold: float, chance: float) -> Figure:

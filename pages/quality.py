@@ -70,7 +70,7 @@ def training_figure(history: pd.DataFrame) -> Figure:
         f"neurons are active in a viewer, {percent(float(history['dead_share'].iloc[-1]), 1)} are silent."
     )
     curves = [
-        Curve("Loss", history["loss"].to_numpy(), 4),
+        Curve("Loss, log scale", history["loss"].to_numpy(), 4, log=True),
         Curve("Active neurons", history["l0"].to_numpy(), 1),
         Curve("Silent neurons, %", 100 * history["dead_share"].to_numpy(), 1),
     ]

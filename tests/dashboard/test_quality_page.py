@@ -19,7 +19,9 @@ from tests.dashboard.test_pages import metric, open_page, shown
 @pytest.fixture(scope="module")
 def nested(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run with three levels of neurons, a second seed, and too few steps for its own good."""
-    request = tiny_request(tiny_folder, **{"sae.levels": "0.25,0.5,1", "sae.n_steps": "60", "sae.learning_rate": "0.001"})
+    request = tiny_request(
+        tiny_folder, **{"sae.levels": "0.25,0.5,1", "sae.n_steps": "60", "sae.learning_rate": "0.001"}
+    )
     object.__setattr__(request, "stability", True)
     return build(request, Workspace(tmp_path_factory.mktemp("quality") / "w"))
 
@@ -81,3 +83,8 @@ def test_a_curve_is_drawn_on_its_own_axis_and_ends_with_its_last_value() -> None
     made = curves_figure("T", "t", np.array([1, 5, 9]), [Curve("Loss", np.array([4.0, 2.0, 1.0]), 2)])
     assert [f"height:{h}%" in made.html for h in ("100.0", "50.0", "25.0")] == [True] * 3
     assert "<b>1.00</b>" in made.html and "step 1" in made.html
+
+
+def test_a_logarithmic_curve_falls_evenly_where_a_number_is_halved_again_and_again() -> None:
+    made = curves_figure("T", "t", np.array([1, 2, 3]), [Curve("Loss", np.array([4.0, 2.0, 1.0]), 2, log=True)])
+    assert [f"height:{h}%" in made.html for h in ("100.0", "52.0", "4.0")] == [True] * 3
