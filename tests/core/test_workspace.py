@@ -1,5 +1,6 @@
 """The workspace: whole or not at all, and every damage is named."""
 
+import errno
 import json
 import os
 import subprocess
@@ -234,3 +235,44 @@ def test_what_a_killed_writer_left_is_invisible_and_swept(workspace: Workspace) 
 def test_plain_values_hold_no_nan_and_no_numpy() -> None:
     values = {"a": np.float32("nan"), "b": (np.int64(3), np.bool_(True)), "c": np.array([1.5])}
     assert to_plain(values) == {"a": None, "b": [3, True], "c": [1.5]}
+
+
+def test_a_file_beside_the_artefacts_comes_back_and_the_newest_text_wins(workspace: Workspace) -> None:
+    assert workspace.read_text("sweeps/one", "points.csv") is None
+    workspace.write_text("sweeps/one", "points.csv", "a\r\nä")
+    file = workspace.write_text("sweeps/one", "points.csv", "b\r\nö")
+    assert workspace.read_text("sweeps/one", "points.csv") == "b\r\nö"
+    assert [f.name for f in file.parent.iterdir()] == ["points.csv"], "nothing is left beside it"
+    file.write_bytes(b"\xff\xfe\xff")
+    assert workspace.read_text("sweeps/one", "points.csv") is None
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one_whole(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = workspace.write_text("sweeps/one", "points.csv", "old")
+
+    def fail(_: Path) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    monkeypatch.setattr("core.workspace._flush", fail)
+    with pytest.raises(UserError, match="the disk is full"):
+        workspace.write_text("sweeps/one", "points.csv", "new")
+    assert file.read_text() == "old"
+    assert len(list(file.parent.iterdir())) == 1
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("sae/x", "a.csv"),
+        ("..", "a.csv"),
+        ("sweeps/../sae", "a.csv"),
+        ("/etc", "a.csv"),
+        ("sweeps", "../a.csv"),
+        ("", "a.csv"),
+    ],
+)
+def test_a_file_never_lies_among_artefacts_or_outside(workspace: Workspace, folder: str, name: str) -> None:
+    with pytest.raises(ValueError, match="is no"):
+        workspace.write_text(folder, name, "")
