@@ -18,6 +18,7 @@ from core.recommenders.costs import estimate as cost_of
 from core.report import compare_viewers
 from core.runs import Run, RunInfo, list_recommenders, list_runs, open_run
 from core.runs import newest_split as find_newest_split
+from core.sweep.stored import StoredSweep, sweeps_of
 from core.workspace import STAGES, Meta, Workspace
 from dashboard.components.steer import Catalogue, pack_items
 from dashboard.listing import list_concepts
@@ -70,6 +71,11 @@ def build_command(request: BuildRequest | None = None) -> str:
     words += ["--seed", str(request.seed)] if request.seed else []
     words += [part for name, value in request.settings.items() for part in ("--set", f"{name}={value}")]
     return shlex.join(["python", "-m", "core", "build", *words, "--workspace", str(workspace.path)])
+
+
+def sweeps(recommender_id: str) -> list[StoredSweep]:
+    """Give the sweeps over a recommender, newest first; read again every time, since a sweep grows."""
+    return sweeps_of(Workspace(workspace_path()), recommender_id)
 
 
 def newest_split() -> Run:

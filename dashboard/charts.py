@@ -319,6 +319,70 @@ def _heights(values: np.ndarray, *, log: bool) -> np.ndarray:
     return np.asarray(values / (float(values.max(initial=0)) or 1.0))
 
 
+class Spot(NamedTuple):
+    """A choice among several: what it costs to the right, what it gives upwards."""
+
+    name: str
+    x: float
+    low: float
+    """Lower end of the 95 % interval of `x`."""
+    high: float
+    y: float
+    taken: bool
+    """Whether it is the recommended one."""
+    best: bool
+    """Whether no other one is better in both."""
+
+
+def frontier_figure(title: str, takeaway: str, spots: Sequence[Spot], bound: float, names: tuple[str, str]) -> Figure:
+    """Show what can be had for what: shares to the right with their intervals, against values from 0 upwards.
+
+    Args:
+        title: Untrusted.
+        takeaway: Untrusted.
+        spots: Numbered from 1 in this order; one without a number is left out of the picture.
+        bound: The largest `x` that is acceptable, drawn as a line.
+        names: Of the two axes.
+    """
+    shown = [(i, s) for i, s in enumerate(spots, start=1) if np.isfinite([s.x, s.y]).all()]
+    ends = [bound, 0.0, *(v for _, s in shown for v in (s.x, s.low, s.high) if np.isfinite(v))]
+    low, high = min(ends), max(ends)
+    low, high = low - 0.04 * (high - low), high + 0.04 * (high - low)
+    top = max((s.y for _, s in shown), default=1.0) * 1.1 or 1.0
+
+    def at(x: float) -> float:
+        return (x - low) / (high - low)
+
+    grid = "".join(
+        f"<b style='bottom:{_width(share)}'><span>{number(share * top)}</span></b>" for share in (0.25, 0.5, 0.75, 1.0)
+    )
+    marks = f"<u class='zero' style='left:{_width(at(0.0))}'></u><u style='left:{_width(at(bound))}'></u>"
+    for i, spot in shown:
+        ends_ = (spot.low, spot.high) if np.isfinite([spot.low, spot.high]).all() else (spot.x, spot.x)
+        place = f"bottom:{_width(spot.y / top)}"
+        kind = " taken" * spot.taken + " best" * spot.best
+        width = _width(at(ends_[1]) - at(ends_[0]))
+        marks += f"<i class='ci' style='left:{_width(at(ends_[0]))};width:{width};{place}'></i>"
+        marks += f"<i class='spot{kind}' style='left:{_width(at(spot.x))};{place}'>{i}</i>"
+    key = (
+        "<div class='sl-key'><span class='round' style='--swatch:var(--sl-down)'>recommended</span>"
+        "<span class='round'>none is better in both</span>"
+        "<span class='round' style='--swatch:var(--sl-quiet)'>others</span>"
+        f"<span class='tick'>at most {percent(bound)} lost</span></div>"
+    )
+    chart = (
+        f"<div class='sl-scatter'>{grid}{marks}</div>"
+        f"<div class='sl-axis'><span>{percent(low, 1)}</span><span>{percent(high, 1)}</span></div>"
+        f"<p class='sl-axis-name'>{for_html(names[0])} → · {for_html(names[1])} ↑</p>{key}"
+    )
+    rows = [
+        [str(i), s.name, percent(s.x, 2), f"{percent(s.low, 2)} to {percent(s.high, 2)}", number(s.y, 3)]
+        for i, s in enumerate(spots, start=1)
+    ]
+    table = table_html(["", "Setting", names[0], "95 % interval", names[1]], rows, numeric=(0, 2, 3, 4))
+    return figure(title, takeaway, chart, table)
+
+
 def stability_figure(scores: np.ndarray, threshold: float, chance: float) -> Figure:
     """Show how far neurons come again in an SAE of another seed.
 

@@ -6,12 +6,27 @@ import pandas as pd
 import streamlit as st
 
 from core.runs import Run
-from dashboard.charts import Curve, Figure, curves_figure, figure, number, percent, stability_figure, table_html
+from core.sweep.stored import StoredSweep
+from dashboard import cache
+from dashboard.charts import (
+    Curve,
+    Figure,
+    Spot,
+    curves_figure,
+    figure,
+    frontier_figure,
+    number,
+    percent,
+    stability_figure,
+    table_html,
+)
 from dashboard.escape import for_html
 from dashboard.listing import LEVEL, STABILITY
 from dashboard.panels import Metric, show_card, show_figure, show_header, show_metrics, show_note, show_section
 from dashboard.sidebar import current_run
 
+N_SWEEPS = 3
+"""The newest ones that are drawn."""
 QUESTION = "How far can this SAE be trusted, and what would make it better?"
 
 
@@ -27,6 +42,7 @@ def run() -> None:
         show_figure(training_figure(history))
     show_levels(shown)
     show_stability(shown)
+    show_sweeps(shown)
 
 
 def show_measures(shown: Run) -> None:
@@ -131,6 +147,33 @@ def show_stability(shown: Run) -> None:
         return
     scores = shown.table.frame[STABILITY].dropna().to_numpy()
     show_figure(stability_figure(scores, summary["threshold"], summary["chance_95th"]))
+
+
+def show_sweeps(shown: Run) -> None:
+    """Draw the SAEs that were tried on this recommender, and which one is recommended."""
+    sweeps = cache.sweeps(shown.ids["recommender"])
+    show_section("Other SAEs on this recommender", "a sweep trains several and says which to take")
+    if not sweeps:
+        text = "Try several at once: each is a run that opens here, and the same command goes on where it was stopped."
+        given = f"--dataset {shown.full.name} --recommender {shown.meta('recommender').config['name']}"
+        preset = shown.report["sae"]["preset"]
+        show_card("No sweep yet", text, f"python -m core sweep {given} --preset {preset} --over k=32,64,128")
+    for sweep in sweeps[:N_SWEEPS]:
+        show_figure(sweep_figure(sweep))
+
+
+def sweep_figure(sweep: StoredSweep) -> Figure:
+    """Show fidelity against purity, a spot for each SAE of a sweep."""
+    spots = [
+        Spot(
+            point.problem or point.name, point.ndcg_loss, point.ndcg_loss_low, point.ndcg_loss_high,
+            point.neuron_purity, i == sweep.recommended, best,
+        )
+        for i, (point, best) in enumerate(zip(sweep.points, sweep.frontier, strict=True))
+    ]  # fmt: skip
+    so_far = "" if len(spots) == sweep.n_points else f" · {len(spots)} of {sweep.n_points} so far"
+    names = ("Loss of nDCG@20", "Mean purity@10")
+    return frontier_figure(f"{sweep.title}{so_far}", sweep.why, spots, sweep.loss_bound, names)
 
 
 def _value(values: dict[str, Any], name: str) -> float:
