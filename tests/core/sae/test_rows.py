@@ -19,6 +19,7 @@ from tests.core.sae.planted import planted
 X, _ = planted(n=3000, d_in=12)
 CONFIG = TrainConfig(variant="batchtopk", d_sae=48, k=4, mse=1.0, n_steps=40, batch_size=64, dead_after=5)
 N_BLOCK = 100
+STATUS = Path("/proc/self/status")
 
 
 @pytest.fixture(autouse=True)
@@ -119,3 +120,19 @@ def test_what_a_person_has_mapped_for_writing_keeps_what_was_written(tmp_path: P
     np.testing.assert_array_equal(Rows([mapped])[np.arange(5000) % 3000][0], np.full(12, 7))
     list(Rows([mapped]).blocks())
     np.testing.assert_array_equal(mapped[0], np.full(12, 7))
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="only Linux tells how much of a file is mapped")
+def test_pages_of_a_file_do_not_stay_in_memory(tmp_path: Path) -> None:
+    def mapped_mb() -> float:
+        return int(STATUS.read_text().split("RssFile:")[1].split()[0]) / 2**10
+
+    np.save(tmp_path / "x.npy", np.zeros((2**18, 32), np.float32))  # 32 MiB
+    part = np.load(tmp_path / "x.npy", mmap_mode="r")
+    rows, before = Rows([part]), mapped_mb()
+    rows[np.arange(300) * 873]
+    after_some = mapped_mb()
+    rows.are_finite()
+    assert max(after_some, mapped_mb()) < before + 4
+    part.sum()
+    assert mapped_mb() > before + 16, "they would stay otherwise"
