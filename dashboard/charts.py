@@ -335,7 +335,7 @@ class Spot(NamedTuple):
 
 
 def frontier_figure(title: str, takeaway: str, spots: Sequence[Spot], bound: float, names: tuple[str, str]) -> Figure:
-    """Show what can be had for what: shares to the right with their intervals, against values from 0 upwards.
+    """Show what can be had for what: shares to the right with their intervals, against values upwards.
 
     Args:
         title: Untrusted.
@@ -348,18 +348,24 @@ def frontier_figure(title: str, takeaway: str, spots: Sequence[Spot], bound: flo
     ends = [bound, 0.0, *(v for _, s in shown for v in (s.x, s.low, s.high) if np.isfinite(v))]
     low, high = min(ends), max(ends)
     low, high = low - 0.04 * (high - low), high + 0.04 * (high - low)
-    top = max((s.y for _, s in shown), default=1.0) * 1.1 or 1.0
+    heights = [spot.y for _, spot in shown] or [0.0, 1.0]
+    air = 0.15 * (max(heights) - min(heights)) or 0.05
+    bottom, top = min(heights) - air, max(heights) + air
 
     def at(x: float) -> float:
         return (x - low) / (high - low)
 
+    def up(y: float) -> float:
+        return (y - bottom) / (top - bottom)
+
     grid = "".join(
-        f"<b style='bottom:{_width(share)}'><span>{number(share * top)}</span></b>" for share in (0.25, 0.5, 0.75, 1.0)
+        f"<b style='bottom:{_width(share)}'><span>{number(bottom + share * (top - bottom))}</span></b>"
+        for share in (0.0, 0.25, 0.5, 0.75, 1.0)
     )
     marks = f"<u class='zero' style='left:{_width(at(0.0))}'></u><u style='left:{_width(at(bound))}'></u>"
     for i, spot in shown:
         ends_ = (spot.low, spot.high) if np.isfinite([spot.low, spot.high]).all() else (spot.x, spot.x)
-        place = f"bottom:{_width(spot.y / top)}"
+        place = f"bottom:{_width(up(spot.y))}"
         kind = " taken" * spot.taken + " best" * spot.best
         width = _width(at(ends_[1]) - at(ends_[0]))
         marks += f"<i class='ci' style='left:{_width(at(ends_[0]))};width:{width};{place}'></i>"

@@ -12,6 +12,7 @@ from dashboard.charts import (
     Curve,
     Figure,
     Spot,
+    bar,
     curves_figure,
     figure,
     frontier_figure,
@@ -112,12 +113,18 @@ def show_levels(shown: Run) -> None:
         for row in rows.itertuples()
     ]
     table = table_html(["Level", "Alive", "Median audience", "Mean purity@20", "Mean lift"], cells, numeric=range(5))
+    lanes = "".join(
+        f"<span class='name'>Level {row.level}<small>{row.n_alive:,} concepts</small></span>{bar(row.audience)}"
+        f"<span class='value'>{percent(row.audience, 1)}</span>"
+        for row in rows.itertuples()
+    )
+    key = "<div class='sl-key'><span>share of the viewers in whom the middle concept of a level fires</span></div>"
     takeaway = (
         "From level to level the concepts become rarer."
         if falls
         else "The concepts do not become rarer with every level."
     )
-    show_figure(figure("Broad first, fine later", takeaway, table, table))
+    show_figure(figure("Broad first, fine later", takeaway, f"<div class='sl-rows'>{lanes}</div>{key}", table))
 
 
 def levels_of(frame: pd.DataFrame) -> pd.DataFrame:

@@ -72,7 +72,7 @@ def test_a_spot_stands_where_its_numbers_say() -> None:
     made = frontier_figure(
         "T", "t", [*spots, Spot("failed", np.nan, np.nan, np.nan, np.nan, False, False)], 0.02, ("x", "y")
     )
-    # From -0.01 to 0.1, 4 % of 0.11 more on either side: 0.1188 wide. Upwards to 1.1.
-    assert f"left:{100 * (0.1 + 0.0144) / 0.1188:.1f}%;bottom:{100 / 1.1:.1f}%'>2</i>" in made.html
-    assert f"left:{100 * 0.0144 / 0.1188:.1f}%;bottom:{50 / 1.1:.1f}%'>1</i>" in made.html
+    # From -0.01 to 0.1, 4 % of 0.11 more on either side: 0.1188 wide. From 0.5 to 1, 15 % more: 0.65 high.
+    assert f"left:{100 * (0.1 + 0.0144) / 0.1188:.1f}%;bottom:{100 * 0.575 / 0.65:.1f}%'>2</i>" in made.html
+    assert f"left:{100 * 0.0144 / 0.1188:.1f}%;bottom:{100 * 0.075 / 0.65:.1f}%'>1</i>" in made.html
     assert made.html.count("class='spot") == 2 and "failed" in made.html, "in the table, not in the picture"
