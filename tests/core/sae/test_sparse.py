@@ -13,7 +13,7 @@ from core.sae.optimiser import Adam
 from core.sae.sparse import decode_levels, encode_strongest, encode_strongest_of_batch
 from core.sae.variants import VARIANTS, Gate, Pass
 from core.sae.weights import Weights
-from tests.core.sae.planted import BY_VARIANT
+from tests.core.sae.planted import BY_VARIANT, as_pre_acts
 
 N, D_IN, D_SAE = 37, 20, 150
 
@@ -114,6 +114,15 @@ def test_what_stays_of_a_batch_does_not_depend_on_the_sample(monkeypatch, n_samp
         monkeypatch.setattr("core.sae.sparse.N_SAMPLED", n_sampled)
         found = encode_strongest_of_batch(x, w.b_dec, w.encoder, w.b_enc, 9)
     assert all(torch.equal(a, b) for a, b in zip(wanted, found, strict=True))
+
+
+def test_a_sample_of_nothing_but_the_largest_of_a_batch_misleads_nobody(monkeypatch):
+    monkeypatch.setattr("core.sae.sparse.N_SAMPLED", 4)
+    values = torch.rand(4, 300, generator=torch.Generator().manual_seed(0))
+    values.view(-1)[::301] += 1000  # 1,200 values, of which each 301st is looked at
+    active = VARIANTS["batchtopk"].activate(as_pre_acts(values), Gate(10))
+    largest = values.flatten().sort(descending=True).values[:40]
+    assert torch.equal(active.values[active.values > 0].sort(descending=True).values, largest)
 
 
 @pytest.mark.parametrize(("m", "k"), [(1, 1), (5, 5), (40, 3), (300, 2), (1000, 7), (1000, 999), (4000, 32)])
