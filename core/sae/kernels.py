@@ -3,9 +3,9 @@
 Plain loops over NumPy arrays, which numba makes machine code of when they are first called, and keeps beside this file.
 Each has one order of summation, so that the same arguments give the same bits. Nothing here checks its arguments.
 
-A *pair* is a row and one of the neurons chosen for it: `where[i, p]` with the activation `values[i, p]`. Pairs whose
-activation is 0 move nothing, and are passed over, whatever `where` says. A *level* is one of the groups that nested
-neurons fall into: `levels[j]` is the first reconstruction that neuron j has a part in.
+A *pair* is a row and one of the neurons chosen for it: `where[i, p]` with the activation `values[i, p]`; there is none
+where `where` is -1. A *level* is one of the groups that nested neurons fall into: `levels[j]` is the first
+reconstruction that neuron j has a part in.
 """
 
 import numpy as np
@@ -112,12 +112,15 @@ def add(products: np.ndarray, bias: np.ndarray) -> None:
 
 
 @njit(cache=True, fastmath=SUMS, error_model="numpy")
-def reaching(rows: np.ndarray, least: np.float32) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Give the numbers of `rows` (n, m) that are at least `least`, row by row: (n_found,) each, with row and column."""
+def reaching(rows: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give the numbers of `rows` (n, m) that are at least `least` (m,): (n_found,), with their rows and columns."""
     n, m = rows.shape
     counts = np.empty(n, np.int64)
     for i in range(n):
-        counts[i] = np.int64(_n_reaching(rows[i], least))
+        row, n_reaching = rows[i], np.float32(0)
+        for j in range(m):
+            n_reaching += np.float32(1) if row[j] >= least[j] else np.float32(0)
+        counts[i] = np.int64(n_reaching)
     n_found = counts.sum()
     values = np.empty(n_found, np.float32)
     row_of, column_of = np.empty(n_found, np.int64), np.empty(n_found, np.int64)
@@ -128,7 +131,7 @@ def reaching(rows: np.ndarray, least: np.float32) -> tuple[np.ndarray, np.ndarra
             if place == end:
                 break
             values[place], row_of[place], column_of[place] = row[j], i, j
-            place += row[j] >= least
+            place += row[j] >= least[j]
     return values, row_of, column_of
 
 
@@ -187,19 +190,19 @@ def fired(values: np.ndarray, where: np.ndarray, out: np.ndarray) -> None:
 
 
 @njit(cache=True)
-def _by_neuron(values: np.ndarray, where: np.ndarray, d_sae: int) -> tuple[np.ndarray, np.ndarray]:
-    """Give the pairs by neuron: those of neuron j are `pairs[start[j] : start[j + 1]]`, in the order of rows."""
-    flat_values, flat_where = values.ravel(), where.ravel()
+def _by_neuron(kept: np.ndarray, where: np.ndarray, d_sae: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give the `kept` pairs by neuron: those of neuron j are `pairs[start[j] : start[j + 1]]`, in the order of rows."""
+    flat_kept, flat_where = kept.ravel(), where.ravel()
     start = np.zeros(d_sae + 1, np.int64)
     for pair in range(len(flat_where)):
-        if flat_values[pair] != 0:
+        if flat_kept[pair]:
             start[flat_where[pair] + 1] += 1
     for j in range(d_sae):
         start[j + 1] += start[j]
     place = start[:-1].copy()
     pairs = np.empty(start[d_sae], np.int64)
     for pair in range(len(flat_where)):
-        if flat_values[pair] != 0:
+        if flat_kept[pair]:
             j = flat_where[pair]
             pairs[place[j]] = pair
             place[j] += 1
@@ -224,13 +227,13 @@ def backward_decode(
         where: (n, k).
         W_dec: (d_sae, d_in).
         levels: (d_sae,).
-        to_values: (n, k), to be filled: 0 where the activation is.
+        to_values: (n, k), to be filled; 0 where there is no pair.
         to_W_dec: (d_sae, d_in), to be filled.
     """
     d_in, k = gradient.shape[2], values.shape[1]
     flat_values, flat_to_values = values.ravel(), to_values.ravel()
     flat_to_values[:] = 0
-    start, pairs = _by_neuron(values, where, len(W_dec))
+    start, pairs = _by_neuron(where >= 0, where, len(W_dec))
     for j in range(len(W_dec)):
         sums, weights, level = to_W_dec[j], W_dec[j], levels[j]
         sums[:] = 0
@@ -251,7 +254,7 @@ def backward_encode(
     to_encoder: np.ndarray,
     to_bias: np.ndarray,
 ) -> None:
-    """Fill the gradients of an encoder and its bias.
+    """Fill the gradients of an encoder and its bias, which those pairs have of which the activation is not 0.
 
     Args:
         gradient: (n, k) of the activations.
@@ -263,7 +266,7 @@ def backward_encode(
     """
     k, d_in = values.shape[1], x.shape[1]
     flat_gradient = gradient.ravel()
-    start, pairs = _by_neuron(values, where, len(to_encoder))
+    start, pairs = _by_neuron(values != 0, where, len(to_encoder))
     for j in range(len(to_encoder)):
         sums, total = to_encoder[j], np.float32(0)
         sums[:] = 0

@@ -73,12 +73,41 @@ def encode_strongest_of_batch(
     return _Encode.apply(x, b_dec, encoder, b_enc, choose)  # type: ignore[no-untyped-call]
 
 
+def encode_above(
+    x: Tensor, b_dec: Tensor | None, encoder: Tensor, b_enc: Tensor, threshold: Tensor, bandwidth: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Give JumpReLU of z = `(x - b_dec) @ encoder.T + b_enc` and L0, with pseudo-gradients for the thresholds.
+
+    Rajamanoharan et al. 2024, "Jumping Ahead", equations 11 and 12:
+
+        JumpReLU(z) = z H(z - θ)        H(u) = 1 where u > 0, else 0
+        dJumpReLU/dz = H(z - θ)         dJumpReLU/dθ = -(θ / ε) K((z - θ) / ε)        K(u) = 1 where |u| < 1/2, else 0
+        dH/dz = 0                       dH/dθ        = -(1 / ε) K((z - θ) / ε)
+
+    Both are flat in θ almost everywhere, so that their true gradients say nothing. These estimate how the loss EXPECTED
+    over embeddings changes with θ, from those embeddings whose value lies within ε / 2 of it.
+
+    Args:
+        x: (n, d_in), which gets no gradient.
+        b_dec: (d_in,), or None: 0.
+        encoder: (d_sae, d_in).
+        b_enc: (d_sae,).
+        threshold: (d_sae,) θ, above 0.
+        bandwidth: ε, in units of z.
+
+    Returns:
+        (n, w) activations and (n, w) int64 numbers of neurons, as wide as the row with most has it: those that fire,
+        and with 0 those that nearly do; 0 and -1 where a row has fewer. (n,) numbers of neurons that fire.
+    """
+    return _EncodeAbove.apply(x, b_dec, encoder, b_enc, threshold, bandwidth)  # type: ignore[no-untyped-call]
+
+
 def decode_levels(values: Tensor, where: Tensor, W_dec: Tensor, borders: Sequence[int] = ()) -> Tensor:
     """Give `sum_p values[i, p] W_dec[where[i, p]]` over the neurons before each border, (n_borders, n, d_in).
 
     Args:
         values: (n, k).
-        where: (n, k) int64; does not matter where the value is 0.
+        where: (n, k) int64; -1 where there is no neuron, with a value of 0.
         W_dec: (d_sae, d_in).
         borders: Rising numbers of neurons, the last one d_sae; empty: all neurons.
     """
@@ -112,25 +141,36 @@ def _of_all(centred: np.ndarray, rows: np.ndarray, biases: np.ndarray, k: int) -
     not what comes out.
     """
     n, n_kept = len(centred), len(centred) * k
-    before = _products(centred, rows, np.empty((n, len(rows)), np.float32))
-    kernels.add(before, biases)
+    before = _all(centred, rows, biases)
     sample = np.sort(before.ravel()[:: before.size // N_SAMPLED | 1])  # odd: of all columns
     share, tiny = 1.5 * k / len(rows), np.float32(np.finfo(np.float32).tiny)
     while True:
         guess = sample[max(0, int(len(sample) * (1 - share)))] if share < 1 else tiny
         guess = max(guess, tiny) if np.isfinite(guess) else tiny
-        kept, row_of, column_of = kernels.reaching(before, guess)
+        kept, row_of, column_of = kernels.reaching(before, np.full(len(rows), guess))
         if len(kept) >= n_kept or guess == tiny:
             break
         share *= 2
     if len(kept) > n_kept:
         stay = np.sort(np.argpartition(-kept, n_kept - 1)[:n_kept])
         kept, row_of, column_of = kept[stay], row_of[stay], column_of[stay]
+    return _padded(kept, row_of, column_of, n)
+
+
+def _all(centred: np.ndarray, rows: np.ndarray, biases: np.ndarray) -> np.ndarray:
+    """Give all values before the gate, (n, d_sae)."""
+    before = _products(centred, rows, np.empty((len(centred), len(rows)), np.float32))
+    kernels.add(before, biases)
+    return before
+
+
+def _padded(found: np.ndarray, row_of: np.ndarray, column_of: np.ndarray, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Give what was found, row by row, and the columns: 0 and -1 where a row has fewer than others."""
     counts = np.bincount(row_of, minlength=n)
-    place = np.arange(len(kept)) - np.repeat(np.cumsum(counts) - counts, counts)
+    place = np.arange(len(found)) - np.repeat(np.cumsum(counts) - counts, counts)
     values = np.zeros((n, max(1, int(counts.max()))), np.float32)
     where = np.full(values.shape, -1)
-    values[row_of, place], where[row_of, place] = kept, column_of
+    values[row_of, place], where[row_of, place] = found, column_of
     return values, where
 
 
@@ -157,11 +197,46 @@ class _Encode(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        centred, encoder, values, where = (part.numpy() for part in ctx.saved_tensors)
-        to_encoder, to_b_enc = np.empty_like(encoder), np.empty(len(encoder), np.float32)
-        kernels.backward_encode(gradient.contiguous().numpy(), values, where, centred, to_encoder, to_b_enc)
-        to_b_dec = torch.from_numpy(-(to_b_enc @ encoder)) if ctx.is_centred else None
-        return None, to_b_dec, torch.from_numpy(to_encoder), torch.from_numpy(to_b_enc), None
+        return *_backward(ctx, gradient, *ctx.saved_tensors), None
+
+
+class _EncodeAbove(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, b_dec: Tensor | None, encoder: Tensor, b_enc: Tensor, threshold: Tensor, bandwidth: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        centred, least = x if b_dec is None else x - b_dec, threshold.numpy()
+        before = _all(centred.numpy(), encoder.numpy(), b_enc.numpy())
+        z, where = _padded(*kernels.reaching(before, least - np.float32(bandwidth / 2)), len(x))
+        fires = (z > least[where]) & (where >= 0)
+        near = (np.abs(z - least[where]) < bandwidth / 2) & (where >= 0)
+        values, neurons = torch.from_numpy(np.where(fires, z, 0)), torch.from_numpy(where)
+        ctx.mark_non_differentiable(neurons)
+        ctx.save_for_backward(centred, encoder, values, neurons, threshold, torch.from_numpy(near))
+        ctx.is_centred, ctx.bandwidth = b_dec is not None, bandwidth
+        return values, neurons, torch.from_numpy(fires.sum(axis=1, dtype=np.float32))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, _: Tensor, of_count: Tensor) -> tuple[Tensor | None, ...]:
+        *saved, threshold, near = ctx.saved_tensors
+        rows, places = near.nonzero(as_tuple=True)
+        neurons = saved[-1][rows, places]
+        slopes = -(threshold[neurons] * gradient[rows, places] + of_count[rows]) / ctx.bandwidth
+        to_threshold = np.bincount(neurons.numpy(), weights=slopes.numpy(), minlength=len(threshold))
+        return *_backward(ctx, gradient, *saved), torch.from_numpy(to_threshold.astype(np.float32)), None
+
+
+def _backward(
+    ctx: Any, gradient: Tensor, centred: Tensor, encoder: Tensor, values: Tensor, where: Tensor
+) -> tuple[Tensor | None, ...]:
+    """Give the gradients of x (none), b_dec, the encoder and b_enc, from that of the activations."""
+    to_encoder, to_b_enc = np.empty_like(encoder.numpy()), np.empty(len(encoder), np.float32)
+    kernels.backward_encode(
+        gradient.contiguous().numpy(), values.numpy(), where.numpy(), centred.numpy(), to_encoder, to_b_enc
+    )
+    to_b_dec = torch.from_numpy(-(to_b_enc @ encoder.numpy())) if ctx.is_centred else None
+    return None, to_b_dec, torch.from_numpy(to_encoder), torch.from_numpy(to_b_enc)
 
 
 class _DecodeLevels(torch.autograd.Function):

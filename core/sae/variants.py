@@ -14,7 +14,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from core.sae import losses, sparse
-from core.sae.jumprelu import jump, step
 from core.sae.model import GateKind
 
 if TYPE_CHECKING:  # the settings are checked against VARIANTS
@@ -36,7 +35,7 @@ class PreActs:
     """The values before the gate, `(x - b_dec) @ encoder.T + b_enc`, computed as far as a gate looks at them.
 
     A gate that keeps the largest asks for them, and the step costs little more than the product with the encoder. One
-    that may keep any number of neurons (ReLU), or whose gradient needs those that nearly fire (JumpReLU), takes all.
+    that keeps what is above thresholds which few reach asks for these. One that may keep most of them (ReLU) takes all.
 
     Args:
         x: (n, d_in) normalised embeddings.
@@ -61,6 +60,10 @@ class PreActs:
         """Give the n k largest of the n rows together, of those above 0."""
         return Active(*sparse.encode_strongest_of_batch(self.x, self.b_dec, self.encoder, self.b_enc, k))
 
+    def above(self, threshold: Tensor, bandwidth: float) -> "Active":
+        """Give those above the threshold of their neuron (see `sparse.encode_above`)."""
+        return Active(*sparse.encode_above(self.x, self.b_dec, self.encoder, self.b_enc, threshold, bandwidth))
+
 
 class Active(NamedTuple):
     """The activations of a batch, sparse where the variant knows how many there are."""
@@ -69,6 +72,8 @@ class Active(NamedTuple):
     """(n, k) activations at `where`, or (n, d_sae) when `where` is None. All >= 0."""
     where: Tensor | None
     """(n, k) indices of neurons; -1 where a row has fewer than others."""
+    n_firing: Tensor | None = None
+    """(n,) neurons above their threshold, with a gradient for thresholds that are learnt."""
 
     def decode(self, W_dec: Tensor) -> Tensor:
         """Give `acts @ W_dec` (n, d_in), reading only the rows of active neurons where these are known."""
@@ -185,7 +190,7 @@ def reviving_penalty(batch: Pass, config: "TrainConfig") -> dict[str, Tensor]:
 def jumprelu_active(pre_acts: PreActs, gate: Gate) -> Active:
     """Keep what is above the threshold of its neuron."""
     assert gate.threshold is not None
-    return Active(jump(pre_acts.dense, gate.threshold, gate.bandwidth), None)
+    return pre_acts.above(gate.threshold, gate.bandwidth)
 
 
 def jumprelu_penalty(batch: Pass, config: "TrainConfig") -> dict[str, Tensor]:
@@ -196,8 +201,8 @@ def jumprelu_penalty(batch: Pass, config: "TrainConfig") -> dict[str, Tensor]:
     """
     if not config.sparsity:
         return {}
-    assert batch.gate.threshold is not None
-    l0 = step(batch.pre_acts.dense, batch.gate.threshold, batch.gate.bandwidth).sum(dim=1).mean()
+    assert batch.active.n_firing is not None
+    l0 = batch.active.n_firing.mean()
     return {"l0": config.sparsity * (l0 if config.sparsity_form == "plain" else (l0 / batch.gate.k - 1).square())}
 
 

@@ -28,12 +28,12 @@ def weights(tied=False):
     return out
 
 
-def compare(ours, wanted, w):
+def compare(ours, wanted, w, *others):
     """Assert that two losses and their gradients are the same."""
     assert ours.item() == pytest.approx(wanted.item(), rel=1e-5)
-    names, leaves = zip(*w.parameters().items(), strict=True)
+    names, leaves = zip(*w.parameters().items(), *((str(i), other) for i, other in enumerate(others)), strict=True)
     for name, mine, naive in zip(
-        names, torch.autograd.grad(ours, leaves), torch.autograd.grad(wanted, leaves), strict=True
+        names, torch.autograd.grad(ours, leaves, retain_graph=True), torch.autograd.grad(wanted, leaves), strict=True
     ):
         assert torch.allclose(mine, naive, rtol=1e-4, atol=1e-5 * float(naive.abs().max())), name
 
@@ -104,6 +104,28 @@ def test_losses_and_gradients_of_batchtopk_are_those_of_full_matrices(tied, cent
     )
     ours, wanted = (losses.cosine(x, x_hat + w.b_dec) for x_hat in (active.decode(w.W_dec), acts @ w.W_dec))
     compare(ours, wanted, w)
+
+
+@pytest.mark.parametrize("share", [0.99, 0.7, 0.02], ids=["few", "some", "nearly all"])
+@pytest.mark.parametrize("centre_input", [True, False], ids=["centred", "as it is"])
+@pytest.mark.parametrize("tied", [False, True], ids=["untied", "tied"])
+def test_losses_and_gradients_of_jumprelu_are_those_of_full_matrices(tied, centre_input, share):
+    w, bandwidth = weights(tied), 1.5
+    x = torch.from_numpy(np.random.default_rng(1).standard_normal((N, D_IN)).astype(np.float32))
+    before = w.pre_acts(x, centre_input)
+    z = before.dense
+    start = float(z.detach().flatten().sort().values[int(share * N * D_SAE)].clamp_min(0.1))
+    log_threshold = torch.linspace(np.log(start), np.log(start) + 0.2, D_SAE).requires_grad_()
+    threshold = log_threshold.exp()
+    active = VARIANTS["jumprelu"].activate(before, Gate(5, threshold, bandwidth))
+    fires, near = z > threshold, (z - threshold).abs() < bandwidth / 2
+    nothing = threshold - threshold.detach()  # what it is multiplied with is the gradient of the threshold
+    acts = z * fires - threshold.detach() / bandwidth * near * nothing
+    count = (fires.float() - near / bandwidth * nothing).sum(dim=1)
+    assert torch.equal(active.n_firing, count) and torch.equal(active.fired(D_SAE), fires.any(dim=0))
+    ours = losses.cosine(x, active.decode(w.W_dec) + w.b_dec) + 0.1 * (active.n_firing.mean() / 5 - 1).square()
+    wanted = losses.cosine(x, acts @ w.W_dec + w.b_dec) + 0.1 * (count.mean() / 5 - 1).square()
+    compare(ours, wanted, w, log_threshold)
 
 
 @pytest.mark.parametrize("n_sampled", [1, 10**6])

@@ -9,7 +9,6 @@ from torch.nn import functional
 
 from core.sae import losses, metrics
 from core.sae.config import TrainConfig
-from core.sae.jumprelu import jump, step
 from core.sae.model import SAE, SAEConfig
 from core.sae.trainer import train
 from core.sae.variants import VARIANTS, Gate, Pass
@@ -186,14 +185,14 @@ def test_the_pseudo_gradients_of_a_threshold_are_those_of_the_paper():
     z = torch.tensor([[1.2], [0.9], [1.25], [2.0], [0.0]], requires_grad=True)
     outer = torch.tensor([[3.0], [5.0], [7.0], [11.0], [13.0]])
     threshold = torch.tensor([1.0], requires_grad=True)
-    active = jump(z, threshold, 0.5)
-    assert active.flatten().tolist() == pytest.approx([1.2, 0, 1.25, 2, 0])
-    to_z, to_threshold = torch.autograd.grad((active * outer).sum(), [z, threshold])
+    active = as_pre_acts(z).above(threshold, 0.5)
+    assert active.values.flatten().tolist() == pytest.approx([1.2, 0, 1.25, 2, 0])
+    to_z, to_threshold = torch.autograd.grad((active.values * outer).sum(), [z, threshold])
     assert to_z.flatten().tolist() == [3, 0, 7, 11, 0]
     assert to_threshold.tolist() == [-(1.0 / 0.5) * (3 + 5)]
-    fires = step(z, threshold, 0.5)
-    assert fires.flatten().tolist() == [1, 0, 1, 1, 0]
-    to_z, to_threshold = torch.autograd.grad((fires * outer).sum(), [z, threshold], allow_unused=True)
+    count = as_pre_acts(z).above(threshold, 0.5).n_firing
+    assert count.tolist() == [1, 0, 1, 1, 0]
+    to_z, to_threshold = torch.autograd.grad((count * outer.flatten()).sum(), [z, threshold], allow_unused=True)
     assert to_z is None or not to_z.any()
     assert to_threshold.tolist() == [-(1 / 0.5) * (3 + 5)]
 
@@ -202,9 +201,10 @@ def test_each_neuron_has_its_own_pseudo_gradient_and_its_logarithm_the_chain_rul
     # Thresholds 1 and 2, ε = 1: 1.2 is near 1, 2.4 near 2; of the logarithm the gradient is θ times as large.
     log_threshold = torch.log(torch.tensor([1.0, 2.0])).requires_grad_()
     z = torch.tensor([[1.2, 2.4], [9.0, 9.0]])
-    (gradient,) = torch.autograd.grad(jump(z, log_threshold.exp(), 1.0).sum(), [log_threshold])
+    active = as_pre_acts(z).above(log_threshold.exp(), 1.0)
+    (gradient,) = torch.autograd.grad(active.values.sum(), [log_threshold], retain_graph=True)
     assert gradient.tolist() == pytest.approx([1 * -(1 / 1), 2 * -(2 / 1)])
-    (gradient,) = torch.autograd.grad(step(z, log_threshold.exp(), 1.0).sum(), [log_threshold])
+    (gradient,) = torch.autograd.grad(active.n_firing.sum(), [log_threshold])
     assert gradient.tolist() == pytest.approx([1 * -1, 2 * -1])
 
 
