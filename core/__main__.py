@@ -12,11 +12,13 @@ from typing import Annotated, Any
 
 import typer
 
+from core.configs import check
 from core.data.download import CATALOGUE, available, fetch
 from core.doctor import examine
 from core.errors import UserError, one_line
 from core.import_commands import import_app
 from core.pipeline import DEMO, BuildRequest, build
+from core.presets import PRESETS
 from core.recommenders.base import RECOMMENDERS
 from core.runs import Run, open_run, steer_viewer
 from core.sae_commands import export_sae_command, train_sae_command
@@ -114,6 +116,11 @@ def build_command(
     json_: JsonOption = None,
 ) -> None:
     """Build a dataset, a recommender, an SAE and its neurons; what is already built is not built again."""
+    check(
+        preset is not None or not stability,
+        "--stability compares SAEs, and no preset says how to train one.",
+        f"Give --preset, one of: {', '.join(PRESETS)}.",
+    )
     request = BuildRequest(dataset, recommender, preset, seed, data_dir, read_settings(set_), stability)
     say_built(_build(request, workspace, json_))
 

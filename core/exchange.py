@@ -5,7 +5,8 @@ import io
 import json
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -33,6 +34,10 @@ CFG_LIMIT = 2**20
 """Bytes of a cfg.json; SAELens' own have about a thousand."""
 WORDS = ("gate", "normalisation")
 """Arrays of an .npz that are text."""
+LONGEST = 1e6
+"""A number of a rebuilt embedding is no larger than so many times the largest one of the embeddings."""
+CHUNK = 4096
+"""Embeddings that are rebuilt at a time."""
 
 
 Format = Literal["saelens", "npz"]
@@ -81,12 +86,14 @@ def check_place(out: Path, format_: Format) -> None:
     """Raise where nothing can be written: before anything long.
 
     Raises:
-        UserError: There is something already, or the name does not fit the format.
+        UserError: There is something already, the name does not fit the format, or the folder cannot be written to.
     """
     if out.exists():
         raise UserError(f"{out} is already there.", "Give another place, or delete it.")
     if format_ == "npz" and out.suffix != ".npz":
         raise UserError(f"{out.name} does not end in .npz.", f"Give {out.name}.npz.")
+    with _beside(out) as beside:
+        beside.touch()
 
 
 def write_sae(sae: SAE, out: Path, format_: Format) -> None:
@@ -102,16 +109,27 @@ def write_sae(sae: SAE, out: Path, format_: Format) -> None:
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **to_arrays(sae))
         files = {"": buffer.getvalue()}
+    with _beside(out) as beside:
+        if format_ == "saelens":
+            beside.mkdir()
+        for name, content in files.items():
+            (beside / name if name else beside).write_bytes(content)
+        beside.rename(out.resolve())
+
+
+@contextmanager
+def _beside(out: Path) -> Iterator[Path]:
+    """Give a free place in the folder of `out`, which is made; what is left there in the end is deleted.
+
+    Raises:
+        UserError: Something cannot be written.
+    """
     place = out.resolve()
     beside = place.with_name(f".{secrets.token_hex(4)}.writing")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         try:
-            if format_ == "saelens":
-                beside.mkdir()
-            for name, content in files.items():
-                (beside / name if name else beside).write_bytes(content)
-            beside.rename(place)
+            yield beside
         finally:
             shutil.rmtree(beside, ignore_errors=True)
             beside.unlink(missing_ok=True)
@@ -131,7 +149,8 @@ def read_vectors(files: Sequence[Path]) -> list[np.ndarray]:
             raise DataError(f"{path} is no .npy file.", "Give files that np.save wrote.")
         array = arrays_of(path)[""].load()
         width = opened[0].shape[1] if opened else None
-        if array.ndim != 2 or array.dtype.kind not in "fiu" or width not in (None, array.shape[1]):
+        is_matrix = array.ndim == 2 and array.shape[1] > 0 and array.dtype.kind in "fiu"
+        if not is_matrix or width not in (None, array.shape[1]):
             raise DataError(
                 f"{path.name} holds {array.dtype} of shape {shape_text(array.shape)}, expected numbers, "
                 f"{'a row an embedding' if width is None else f'{width:,} a row'}.",
@@ -145,7 +164,7 @@ def check_fits(run: Run, sae: SAE, doing: Literal["written", "read"] = "read") -
     """Raise where an SAE is of another width than the embeddings of a run, or they are too short for its format.
 
     Raises:
-        DataError: See `core.sae.exchange.check_scales`.
+        DataError: See `core.sae.exchange.check_scales`; or what it rebuilds is no embedding of this run.
     """
     model, dataset = run.recommender, run.dataset
     if sae.config.d_in != model.d_in:
@@ -153,9 +172,15 @@ def check_fits(run: Run, sae: SAE, doing: Literal["written", "read"] = "read") -
             f"The SAE is for embeddings of {sae.config.d_in:,} numbers, and those of this run have {model.d_in:,}.",
             "Bring an SAE that was trained on embeddings of this recommender.",
         )
-    check_scales(
-        sae, np.concatenate([model.probe_items(), embed_users(model, dataset, np.arange(dataset.n_users))]), doing
-    )
+    X = np.concatenate([model.probe_items(), embed_users(model, dataset, np.arange(dataset.n_users))])
+    check_scales(sae, X, doing)
+    with np.errstate(all="ignore"):
+        rebuilt = np.max([np.abs(sae.reconstruct(X[i : i + CHUNK])).max() for i in range(0, len(X), CHUNK)])
+    if not rebuilt <= LONGEST * np.abs(X).max():
+        raise DataError(
+            f"The SAE makes numbers up to {rebuilt:.3g} of embeddings with numbers up to {np.abs(X).max():.3g}.",
+            "Bring an SAE that was trained on embeddings of this recommender.",
+        )
 
 
 def _read_folder(path: Path) -> BroughtSAE:

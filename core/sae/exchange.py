@@ -24,7 +24,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 import numpy as np
 
 from core.errors import DataError, near, one_line
-from core.sae.model import EPSILON, SAE, GateKind, NormalisationKind, SAEConfig
+from core.sae.model import EPSILON, LARGEST, SAE, GateKind, NormalisationKind, SAEConfig
 
 SAELENS = "6.54.12"
 """The version of SAELens whose format this is."""
@@ -45,8 +45,6 @@ SLACK: dict[NormalisationKind, float] = {"unit": EPSILON, "sample": 1e-5}
 """What one side adds to a length or a deviation and the other does not."""
 TOLERANCE = 1e-4
 """Largest relative difference that this may make to an embedding."""
-LARGEST = 2**29
-"""Weights of a matrix: 2 GiB."""
 AGAIN = "Load it with SAELens 6 and save it again: sae.save_model(folder)."
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -197,7 +195,8 @@ def array_shapes(shapes: Shapes) -> Shapes:
             f"Save the encoder as a matrix W_enc of up to {LARGEST:,} weights.",
         )
     expected = {**_shapes(d_in, d_sae), "gate": ()}
-    free = {"threshold": (d_sae,), "levels": shapes.get("levels", (0,)), "global_scale": shapes.get("global_scale", ())}
+    one = (1,) if shapes.get("global_scale") == (1,) else ()
+    free = {"threshold": (d_sae,), "levels": shapes.get("levels", (0,)), "global_scale": one}
     return expected | {name: free.get(name, ()) for name in optional if name in shapes}
 
 
@@ -230,13 +229,13 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> SAE:
                 f"Save {wanted} beside the weights.",
             )
     d_in, d_sae = arrays["W_enc"].shape
-    k, scale = int(arrays.get("k", 0)), float(np.ravel(arrays.get("global_scale", 1.0))[0])
-    if (gate == "topk" and not 1 <= k <= d_sae) or scale <= 0:
-        what = f"global_scale is {scale:g}" if scale <= 0 else f"k is {k} with d_sae {d_sae}"
-        raise DataError(f"The {what}.", "Save k from 1 to d_sae, and a global_scale above 0.")
+    k, scale = float(arrays.get("k", 0)), float(np.ravel(arrays.get("global_scale", 1.0))[0])
+    if (gate == "topk" and not (1 <= k <= d_sae and k.is_integer())) or scale <= 0:
+        what = f"global_scale is {scale:g}" if scale <= 0 else f"k is {k:g} with d_sae {d_sae}"
+        raise DataError(f"The {what}.", "Save a whole k from 1 to d_sae, and a global_scale above 0.")
     levels = _checked_levels(np.ravel(arrays.get("levels", ())).tolist(), d_sae, "The array levels")
     config = SAEConfig(
-        d_in, d_sae, gate, k if gate == "topk" else 0, kind, bool(arrays.get("centre_input", True)), levels
+        d_in, d_sae, gate, int(k) if gate == "topk" else 0, kind, bool(arrays.get("centre_input", True)), levels
     )
     threshold = arrays["threshold"] if gate == "threshold" else ()
     return SAE.from_arrays(config, {**arrays, "threshold": threshold, "global_scale": [scale]})

@@ -19,6 +19,8 @@ GateKind = Literal["relu", "topk", "threshold"]
 NormalisationKind = Literal["none", "global", "sample", "unit"]
 
 EPSILON = 1e-7
+LARGEST = 2**29
+"""Weights of a matrix: 2 GiB."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,11 @@ class SAEConfig:
     def __post_init__(self) -> None:
         check(self.d_in >= 1, f"d_in is {self.d_in}, expected at least 1.", "Give the width of the embeddings.")
         check(self.d_sae >= 1, f"d_sae is {self.d_sae}, expected at least 1.", "Set sae.d_sae to 1 or more.")
+        check(
+            self.d_in * self.d_sae <= LARGEST,
+            f"{self.d_sae:,} neurons of embeddings of {self.d_in:,} numbers are more than {LARGEST:,} weights.",
+            f"Set sae.d_sae to at most {max(1, LARGEST // self.d_in):,}.",
+        )
         if self.gate == "topk":
             check(
                 1 <= self.k <= self.d_sae,

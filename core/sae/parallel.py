@@ -80,11 +80,20 @@ def joined() -> Iterator[Peers]:
     """Join the processes that `torchrun` started with this one, if it did.
 
     By gloo, also where there are GPUs: the training computes on processors.
+
+    Raises:
+        ConfigError: The environment speaks of several processes, and they cannot be joined.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if os.environ.get("WORLD_SIZE", "1") == "1":
         yield Peers()
         return
-    distributed.init_process_group("gloo")
+    try:
+        distributed.init_process_group("gloo")
+    except (ValueError, RuntimeError) as error:  # an address that lacks, no other process that comes
+        raise ConfigError(
+            f"The processes that WORLD_SIZE={os.environ['WORLD_SIZE']} stands for do not find each other: {error}",
+            "Start all of them by torchrun, or unset WORLD_SIZE to train alone.",
+        ) from error
     try:
         yield Peers()
     finally:

@@ -63,6 +63,7 @@ def test_build_evaluate_and_steer_agree(tiny_folder: Path, tmp_path: Path, capsy
             "--help",
         ),
         (["build", "--dataset", "demo", "--recommender", "elsa", "--preset", "knots", "--set", "k"], "k", "VALUE"),
+        (["build", "--dataset", "demo", "--recommender", "elsa", "--stability"], "--stability", "--preset"),
         (["evaluate"], "Nothing to show", "python -m core build"),
         (["steer", "--user", "1"], "Nothing to show", "python -m core build"),
         (["bild"], "bild", "--help"),

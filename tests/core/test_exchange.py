@@ -130,6 +130,12 @@ NPZ_FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "words for numbers": ({"k": np.array("four")}, "k of sae.npz has <U4"),
     "infinite": ({"W_dec": np.full((24, 12), np.inf)}, "W_dec of sae.npz has 288"),
     "turned": ({"W_dec": np.zeros((12, 24))}, "expected (24, 12)"),
+    "no divisor": (
+        {"normalisation": np.array("global"), "global_scale": np.zeros(0)},
+        "global_scale of sae.npz has the",
+    ),
+    "half a neuron": ({"k": np.array(2.5)}, "k is 2.5"),
+    "sums that overflow": ({"W_enc": np.full((12, 24), 1e30), "W_dec": np.full((24, 12), 1e30)}, "makes numbers up to"),
 }
 
 
@@ -186,10 +192,13 @@ def test_an_sae_of_vectors_in_files_is_that_of_the_vectors_in_memory(
         (np.zeros((4, 3, 2)), [], "holds float64 of shape (4, 3, 2)"),
         (np.array([["a"]]), [], "holds <U1"),
         (np.zeros((4, 5)), [], "expected numbers, 12 a row"),
+        (np.zeros((4, 0)), [], "(4, 0), expected numbers"),
+        (np.full((4, 12), 1e300), [], "not finite"),
         (np.full((4, 12), np.nan), [], "not finite"),
         (None, [], "is no .npy file"),
         (np.ones((4, 12)), ["recommender.epochs=3"], "'recommender.epochs' is no setting of an SAE"),
         (np.ones((4, 12)), ["sae.prediction=1"], "no differentiable scorer"),
+        (np.ones((4, 12)), ["sae.d_sae=1e11"], "100,000,000,000 neurons of embeddings of 12 numbers"),
     ],
 )
 def test_vectors_and_settings_that_make_no_sae_end_in_two_lines(
@@ -203,3 +212,28 @@ def test_vectors_and_settings_that_make_no_sae_end_in_two_lines(
     assert main(["train-sae", str(tmp_path / "sae.npz"), *files, *asked]) == 2
     assert problem in two_lines(capsys)[0]
     assert not (tmp_path / "sae.npz").exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def trained(*_: Any, **__: Any) -> None:
+        raise AssertionError("trained")
+
+    monkeypatch.setattr("core.sae.trainer.train", trained)
+    np.save(tmp_path / "x.npy", np.ones((8, 12), np.float32))
+    assert main(["train-sae", str(tmp_path / "x.npy" / "sae.npz"), str(tmp_path / "x.npy")]) == 2
+    assert "cannot be written" in two_lines(capsys)[0]
+    assert [p.name for p in tmp_path.iterdir()] == ["x.npy"]
+
+
+@pytest.mark.parametrize("size", ["2", "many"])
+def test_processes_that_torchrun_did_not_start_end_in_two_lines(
+    size: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("WORLD_SIZE", size)
+    np.save(tmp_path / "x.npy", np.ones((8, 12), np.float32))
+    assert main(["train-sae", str(tmp_path / "sae.npz"), str(tmp_path / "x.npy")]) == 2
+    assert f"WORLD_SIZE={size}" in two_lines(capsys)[0]
