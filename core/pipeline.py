@@ -25,7 +25,7 @@ from core.neurons.stability import Code, stability
 from core.neurons.table import NeuronTable
 from core.presets import Preset, preset
 from core.progress import Progress, no_progress
-from core.recommenders.base import BROUGHT, RECOMMENDERS, Recommender, embed_users, recommender_class, resolve
+from core.recommenders.base import BROUGHT, RECOMMENDERS, Recommender, embed_users, entry, recommender_class, resolve
 from core.report import (
     EvaluationConfig,
     awake,
@@ -478,13 +478,19 @@ def _trained(
     recommender, parts = run.recommender, replace(run.split, unseen_users=unseen)
     brings_users = recommender.native_users is not None
     users = np.setdiff1d(np.arange(run.full.n_users), unseen) if brings_users else parts.seen_users
-    histories = parts.history.histories(users)
+    histories, ordered = parts.history.histories(users), entry(recommender.name).ordered
 
     def embed_with_dropout(rng: np.random.Generator, rows: np.ndarray, dropout: float) -> np.ndarray:
-        """Embed the histories of some rows again, each item left out with a probability; one item always stays."""
+        """Embed the histories of some rows again, each item left out with a probability; one item always stays.
+
+        Where the order counts, the latest items are left out: the viewer as he was at an earlier time.
+        """
         kept = []
         for row in rows:
             history = histories[row]
+            if ordered:
+                kept.append(history[: max(1, round((1 - dropout) * len(history)))])
+                continue
             keep = rng.random(len(history)) >= dropout
             if len(history) and not keep.any():
                 keep[rng.integers(len(history))] = True

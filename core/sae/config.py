@@ -56,7 +56,8 @@ class TrainConfig:
         init: Neurons start as directions of training embeddings (`data`), as random ones (`random`), or as a linear
             layer of torch does, with b_dec 0 (`linear`; the start of RecSAE and PopSteer).
         history_dropout: Largest share of a viewer's history that is dropped when it is trained on, in [0, 1);
-            each step draws its share between 0 and this, for half of its viewers. 0 leaves all histories whole.
+            each step draws its share between 0 and this, for half of its viewers; of a sequence model the latest items
+            are dropped. 0 leaves all histories whole.
         n_steps: Steps of gradient descent.
         batch_size: Embeddings a step; the same number of item probes joins where items are trained on.
         learning_rate: Of Adam, at its highest.

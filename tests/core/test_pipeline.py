@@ -91,6 +91,27 @@ def test_each_stage_learns_only_from_what_it_may_see(
     np.testing.assert_allclose(np.linalg.norm(alone, axis=1), 1, rtol=1e-5)
 
 
+def test_an_sae_of_a_sequence_model_also_learns_from_viewers_as_they_were_earlier(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn, given = trainer.train, {}
+
+    def learn_and_tell(X: np.ndarray, *rest: Any, **more: Any) -> Any:
+        given["augment"] = more["augment"]
+        return learn(X, *rest, **more)
+
+    monkeypatch.setattr(trainer, "train", learn_and_tell)
+    settings = {key: value for key, value in TINY_SETTINGS.items() if not key.startswith("recommender")}
+    settings["recommender.epochs"] = "1"
+    request = BuildRequest(str(tiny_folder), "sasrec", "knots", settings=settings)
+    run = build(request, Workspace(tmp_path / "w"))
+    histories = run.split.history.histories(run.split.seen_users)
+    for dropout, share in ((0.0, 1.0), (0.5, 0.5), (0.99, 0.0)):
+        expected = [histories[row][: max(1, round(share * len(histories[row])))] for row in (3, 0)]
+        embedded = given["augment"](np.random.default_rng(0), np.array([3, 0]), dropout)
+        np.testing.assert_allclose(embedded, run.recommender.embed(expected), rtol=1e-5, atol=1e-6)
+
+
 def test_a_second_build_makes_nothing_anew(tiny_run: Run, tiny_folder: Path) -> None:
     stages = []
     again = build(tiny_request(tiny_folder), tiny_run.workspace, lambda stage, *_: stages.append(stage))
