@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from core.configs import from_dict
 from core.data.dataset import Dataset
 from core.data.split import Split
 from core.errors import MissingStageError, near
+from core.neurons.groups import Of
 from core.neurons.table import NeuronTable
 from core.recommenders.base import Recommender, embed_users, rank, recommender_class
 from core.report import assemble
@@ -23,6 +25,10 @@ from core.workspace import STAGES, Meta, Workspace
 
 EVALUATION, SOURCE = "evaluation", "source"
 """Keys of a recommender's config that are not its own: how it was measured, and where it was brought from."""
+
+
+_CHUNK = 4096
+"""Viewers that are embedded at a time."""
 
 
 class ThreeLists(NamedTuple):
@@ -127,6 +133,17 @@ class Run:
     def embedding(self, user: int) -> np.ndarray:
         """Give the (1, d_in) embedding of a viewer of the log."""
         return embed_users(self.recommender, self.dataset, np.array([user]))
+
+    def activations(self, of: Of) -> sparse.csc_matrix:
+        """Give the (n, d_sae) activations of all viewers, or of all items, each seen alone; by columns."""
+        if of == "items":
+            return sparse.csc_matrix(self.sae.encode(self.recommender.probe_items()))
+        users = np.arange(self.dataset.n_users)
+        chunks = (users[start : start + _CHUNK] for start in range(0, len(users), _CHUNK))
+        parts = [
+            sparse.csr_matrix(self.sae.encode(embed_users(self.recommender, self.dataset, part))) for part in chunks
+        ]
+        return sparse.vstack(parts, format="csc")
 
     def three_lists(self, embeddings: np.ndarray, seen: list[np.ndarray], steering: Steering, n: int) -> ThreeLists:
         """Give the original, reconstructed and steered top-n lists of some viewers, seen items left out.

@@ -20,6 +20,7 @@ page = st.navigation(
         "Explore": [
             st.Page(path_of("concepts"), title="Concepts", icon=":material/list_alt:"),
             st.Page(path_of("concept"), title="Concept", icon=":material/center_focus_strong:"),
+            st.Page(path_of("groups"), title="Groups", icon=":material/compare_arrows:"),
         ],
         "Act": [
             st.Page(path_of("steer"), title="Steer", icon=":material/tune:"),

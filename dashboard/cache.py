@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import streamlit as st
+from scipy import sparse
 
 from core.data.groups import popularity_groups
 from core.evaluation.ranking import Interval
 from core.neurons.concepts import concepts_of
+from core.neurons.contrast import Contrast
+from core.neurons.contrast import contrast as contrast_of
+from core.neurons.groups import Kind, Of, kinds_of
 from core.pipeline import REFERENCES, BuildRequest
 from core.recommenders.base import RECOMMENDERS, recommender_class
 from core.recommenders.costs import Shape
@@ -149,3 +153,28 @@ def catalogue(run_id: str) -> Catalogue:
     table = run(run_id).dataset.item_table
     years = [None if pd.isna(year) else int(year) for year in table["year"]]
     return pack_items(list(zip(map(str, table["title"]), years, table["genres"], strict=True)))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def group_kinds(run_id: str, of: Of) -> dict[str, Kind]:
+    """Give the ways to make groups of viewers or of items, by key."""
+    return {kind.key: kind for kind in kinds_of(run(run_id).dataset, of)}
+
+
+@st.cache_resource(max_entries=2, show_spinner="Reading the activations")
+def activations(run_id: str, of: Of) -> sparse.csc_matrix:
+    """Give the (n, d_sae) activations of all viewers or of all items."""
+    return run(run_id).activations(of)
+
+
+@st.cache_resource(max_entries=50, show_spinner="Comparing the groups")
+def contrast(run_id: str, of: Of, a: tuple[str, str], b: tuple[str, str] | None) -> Contrast:
+    """Compare two groups, each a kind and a value; without `b`, with all who are not in `a`. Not to be changed.
+
+    Raises:
+        DataError: There is no such group, or it is too small.
+    """
+    kinds = group_kinds(run_id, of)
+    first = kinds[a[0]].group(a[1])
+    second = ~first if b is None else kinds[b[0]].group(b[1])
+    return contrast_of(activations(run_id, of), first, second)

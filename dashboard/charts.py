@@ -218,6 +218,66 @@ def interval_figure(title: str, takeaway: str, rows: Sequence[Estimate], measure
     return figure(title, takeaway, f"<div class='sl-rows'>{''.join(lanes)}</div>{key}", table)
 
 
+class Effect(NamedTuple):
+    """A difference with its 95 % interval, either way from 0."""
+
+    name: str
+    note: str
+    value: float
+    low: float
+    high: float
+
+
+def effects_figure(title: str, takeaway: str, rows: Sequence[Effect], measure: str, sides: tuple[str, str]) -> Figure:
+    """Show differences around a line at 0, in the order given.
+
+    Args:
+        title: Of the chart.
+        takeaway: What is to be seen.
+        rows: The differences, all known.
+        measure: What they are in, for the table.
+        sides: What a value above 0, and one below, means.
+    """
+    reach = max((abs(v) for r in rows for v in (r.value, r.low, r.high) if np.isfinite(v)), default=1.0) * 1.04 or 1.0
+
+    def place(value: float) -> float:
+        return (value / reach + 1) / 2
+
+    lanes, cells = [], []
+    for row in rows:
+        low, high = (row.low, row.high) if np.isfinite(row.low) else (row.value, row.value)
+        side = "" if row.value >= 0 else " down"
+        lanes.append(
+            f"<span class='name'>{for_html(row.name, 60)}<small>{for_html(row.note, 60)}</small></span>"
+            f"<span class='sl-dots'><u style='left:50%'></u>"
+            f"<i class='ci{side}' style='left:{_width(place(low))};width:{_width(place(high) - place(low))}'></i>"
+            f"<i class='dot{side}' style='left:{_width(place(row.value))}'></i></span>"
+            f"<span class='value'>{signed(row.value)}</span>"
+        )
+        cells.append([row.name, row.note, signed(row.value), f"{signed(row.low)} to {signed(row.high)}"])
+    ends = "".join(f"<span>{text}</span>" for text in (signed(-reach), "0", signed(reach)))
+    axis = f"<span></span><span class='sl-ends'>{ends}</span><span></span>"
+    key = (
+        f"<div class='sl-key'><span class='round'>{for_html(sides[0])}</span>"
+        f"<span class='round' style='--swatch:var(--sl-down)'>{for_html(sides[1])}</span>"
+        "<span style='--swatch:color-mix(in srgb,var(--sl-quiet) 40%,transparent)'>95 % interval</span></div>"
+    )
+    table = table_html(["Concept", "", measure, "95 % interval"], cells, numeric=(2, 3))
+    return figure(title, takeaway, f"<div class='sl-rows'>{''.join(lanes)}{axis}</div>{key}", table)
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """Write a difference with its sign; a dash where it is unknown.
+
+    >>> signed(0.5), signed(-0.25), signed(0.001)
+    ('+0.50', '−0.25', '0.00')
+    """
+    if not np.isfinite(value):
+        return DASH
+    text = f"{value:+,.{digits}f}"
+    return text[1:] if float(text.replace(",", "")) == 0 else text.replace("-", "−")
+
+
 def histogram(counts: np.ndarray, labels: Sequence[str], axis: str) -> str:
     """Give bars of counts on a logarithmic height, with its grid and the first, middle and last label."""
     top = float(np.log10(max(int(counts.max(initial=0)), 1) + 1))

@@ -113,6 +113,25 @@ TERMS = {
         "DCG@20 / ideal DCG@20, mean over viewers",
         "As recall, but a hidden item counts more the higher it stands.",
     ),
+    "group_a": Term("Group A", "members of the group", "A positive d means: more active in group A."),
+    "group_b": Term("Group B", "members of the group", "What group A is read against. A negative d: more active here."),
+    "effect": Term(
+        "Cohen's d",
+        "(mean activation in A - mean in B) / pooled standard deviation",
+        "How far the groups are apart, in standard deviations: 0.2 is little, 0.8 is much. The interval is analytic "
+        "(delta method, four moments), without the assumption of normal activations.",
+    ),
+    "q_value": Term(
+        "q-value",
+        "p of a permutation of the groups, adjusted by Benjamini and Hochberg over all concepts that vary",
+        "Of the concepts up to this q, the share that chance would have brought here too. 0.05 or less is called "
+        "different.",
+    ),
+    "different": Term(
+        "Concepts that differ",
+        "concepts with q <= 0.05 / concepts that vary",
+        "In large groups small differences are found too: read d beside it.",
+    ),
     "viewers": Term("Viewers", "users of the log", "Those kept from the SAE are what its figures are measured on."),
     "titles": Term("Titles", "items of the catalogue that are used", "What lists are made of."),
     "interactions": Term(

@@ -1,8 +1,9 @@
 """What identifies a view: the only place that reads or writes the address bar and the session.
 
 `run=` and `viewer=` hold on every page: the session keeps them, because a click in the navigation drops them from the
-address, and puts them back. Then `neuron=17`, `edit=17:add:2.0` (may repeat), and the filters of the list of concepts,
-whose widgets Streamlit itself binds to the address. A value that cannot be is a `UserError`, never a silent default.
+address, and puts them back. Then `neuron=17`, `edit=17:add:2.0` (may repeat), the groups `of=`, `a_by=`, `a=`, `b_by=`,
+`b=`, and the filters of the list of concepts, whose widgets Streamlit itself binds to the address. A value that cannot
+be is a `UserError`, never a silent default.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ SEARCH, KIND, PURITY, HEAD, BAND, DEAD = "q", "about", "purity", "audience", "fi
 MAX_WATCHED = 20
 """Titles that a viewer can be built from."""
 FILTERS = (SEARCH, KIND, PURITY, HEAD, BAND, DEAD)
+OF, A_BY, A, B_BY, B = CONTRAST = ("of", "a_by", "a", "b_by", "b")
+"""Two groups: of what, and by what and which each is."""
 
 PURITY_STEPS = {"50": 0.5, "80": 0.8, "95": 0.95}
 """Least purity@20, in percent as the page and the address show it."""
@@ -110,7 +113,7 @@ def take_choice(key: str) -> None:
     value = st.session_state.get(f"{key}_widget")
     if key == VIEWER:
         st.session_state.pop("watched_kept", None)
-    gone = (RUN, VIEWER, NEURON, EDIT) if key == RUN else (VIEWER, WATCHED)
+    gone = (RUN, VIEWER, NEURON, EDIT, *CONTRAST) if key == RUN else (VIEWER, WATCHED)
     for name in gone:
         st.session_state.pop(f"chosen_{name}", None)
     address = {name: st.query_params.get_all(name) for name in st.query_params if name not in gone}
@@ -218,6 +221,35 @@ def save_watched() -> None:
         st.query_params[WATCHED] = ids
     elif not ids and WATCHED in st.query_params:
         del st.query_params[WATCHED]
+
+
+def contrast(run: str) -> dict[str, str]:
+    """Give what the address says of the two groups, else what was last chosen on this run."""
+    named = {key: text for key in CONTRAST if (text := _first(key)) is not None}
+    return named or dict(st.session_state.get("contrast_by_run", {}).get(run, {}))
+
+
+def save_contrast(run: str, texts: Mapping[str, str]) -> None:
+    """Write the two groups to the address, and keep them for the way back to the page."""
+    st.session_state.setdefault("contrast_by_run", {})[run] = dict(texts)
+    if texts == {key: _first(key) for key in CONTRAST if key in st.query_params}:
+        return
+    address = {name: st.query_params.get_all(name) for name in st.query_params if name not in CONTRAST}
+    st.query_params.from_dict(address | {key: [text] for key, text in texts.items()})
+
+
+def show_contrast(key: str, value: str | None) -> str:
+    """Before a widget of the two groups: make it show `value`; gives the widget's key."""
+    st.session_state[f"contrast_{key}"] = value
+    return f"contrast_{key}"
+
+
+def take_contrast(run: str, key: str) -> None:
+    """Take over what a widget of the two groups holds; for callbacks. What was chosen under it does not hold on."""
+    under = {OF: CONTRAST, A_BY: (A_BY, A), B_BY: (B_BY, B)}.get(key, (key,))
+    texts = {name: text for name, text in contrast(run).items() if name not in under}
+    value = st.session_state.get(f"contrast_{key}")
+    save_contrast(run, texts | ({key: str(value)} if value else {}))
 
 
 def filters() -> Filters:
