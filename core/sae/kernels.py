@@ -1,12 +1,16 @@
 """The inner loops of training, compiled: what a step does apart from the multiplication with the encoder.
 
-Plain loops over NumPy arrays, which numba makes machine code of when they are first called, and keeps beside this file.
-Each has one order of summation, so that the same arguments give the same bits. Nothing here checks its arguments.
+Plain loops over NumPy arrays, which numba makes machine code of when they are first called, and keeps beside this file
+or, where that cannot be written, in the user's cache. Each has one order of summation, so that the same arguments give
+the same bits. Nothing here checks its arguments.
 
 A *pair* is a row and one of the neurons chosen for it: `where[i, p]` with the activation `values[i, p]`; there is none
 where `where` is -1. A *level* is one of the groups that nested neurons fall into: `levels[j]` is the first
 reconstruction that neuron j has a part in.
 """
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -19,9 +23,22 @@ TINY = np.float32(1e-8)
 """Keeps a division by a vanishing length finite."""
 LANES = 16
 """Numbers that are compared at a time."""
+Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+def _compiled(**options: Any) -> Callable[[Loop], Loop]:
+    """Give the decorator that compiles a function; with no place for machine code, every process makes its own."""
+
+    def compiled(loop: Loop) -> Loop:
+        try:
+            return cast(Loop, njit(cache=True, **options)(loop))
+        except RuntimeError:  # neither beside this file nor in the user's cache can be written
+            return cast(Loop, njit(**options)(loop))
+
+    return compiled
+
+
+@_compiled(fastmath=SUMS, error_model="numpy")
 def _least_of_largest(values: np.ndarray, k: int) -> np.float32:
     """Give a number that `k` of the values reach, 1 <= k <= len(values), by bisection.
 
@@ -53,7 +70,7 @@ def _least_of_largest(values: np.ndarray, k: int) -> np.float32:
             high = middle
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@_compiled(fastmath=SUMS, error_model="numpy")
 def _n_reaching(values: np.ndarray, least: np.float32) -> np.float32:
     """Give how many values are at least `least`; sums in float32, exact below 2^24, are the faster ones."""
     n = np.float32(0)
@@ -62,7 +79,7 @@ def _n_reaching(values: np.ndarray, least: np.float32) -> np.float32:
     return n
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@_compiled(fastmath=SUMS, error_model="numpy")
 def largest(products: np.ndarray, bias: np.ndarray, k: int, values: np.ndarray, where: np.ndarray) -> None:
     """Choose the k largest numbers of each row of `products + bias`; of equal ones any, always the same.
 
@@ -102,7 +119,7 @@ def largest(products: np.ndarray, bias: np.ndarray, k: int, values: np.ndarray, 
         _choose(kept[:n_found], found[:n_found], values[i], where[i])
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@_compiled(fastmath=SUMS, error_model="numpy")
 def add(products: np.ndarray, bias: np.ndarray) -> None:
     """Add `bias` (m,) to each row of `products` (n, m)."""
     for i in range(len(products)):
@@ -111,7 +128,7 @@ def add(products: np.ndarray, bias: np.ndarray) -> None:
             row[j] += bias[j]
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@_compiled(fastmath=SUMS, error_model="numpy")
 def reaching(rows: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give the numbers of `rows` (n, m) that are at least `least` (m,): (n_found,), with their rows and columns."""
     n, m = rows.shape
@@ -135,7 +152,7 @@ def reaching(rows: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return values, row_of, column_of
 
 
-@njit(cache=True, error_model="numpy")
+@_compiled(error_model="numpy")
 def _choose(kept: np.ndarray, found: np.ndarray, values: np.ndarray, where: np.ndarray) -> None:
     """Fill `values` (k,) with the k largest of `kept`, of equal ones the first, and `where` with their `found`."""
     k, n_found, taken = len(where), len(kept), 0
@@ -152,7 +169,7 @@ def _choose(kept: np.ndarray, found: np.ndarray, values: np.ndarray, where: np.n
         values[:], where[:] = np.float32(np.nan), np.arange(k)
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@_compiled(fastmath=SUMS, error_model="numpy")
 def decode(values: np.ndarray, where: np.ndarray, W_dec: np.ndarray, levels: np.ndarray, out: np.ndarray) -> None:
     """Fill `out` (n_levels, n, d_in): what the neurons up to each level make of the activations."""
     n_levels, n, d_in = out.shape
@@ -180,7 +197,7 @@ def decode(values: np.ndarray, where: np.ndarray, W_dec: np.ndarray, levels: np.
                     sums[j] += a * P[j]
 
 
-@njit(cache=True)
+@_compiled()
 def fired(values: np.ndarray, where: np.ndarray, out: np.ndarray) -> None:
     """Set `out` (d_sae,) bool for the neurons of which some activation is above 0."""
     for i in range(values.shape[0]):
@@ -189,7 +206,7 @@ def fired(values: np.ndarray, where: np.ndarray, out: np.ndarray) -> None:
                 out[where[i, p]] = True
 
 
-@njit(cache=True)
+@_compiled()
 def _by_neuron(kept: np.ndarray, where: np.ndarray, d_sae: int) -> tuple[np.ndarray, np.ndarray]:
     """Give the `kept` pairs by neuron: those of neuron j are `pairs[start[j] : start[j + 1]]`, in the order of rows."""
     flat_kept, flat_where = kept.ravel(), where.ravel()
@@ -209,7 +226,7 @@ def _by_neuron(kept: np.ndarray, where: np.ndarray, d_sae: int) -> tuple[np.ndar
     return start, pairs
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@_compiled(fastmath=SUMS, error_model="numpy")
 def backward_decode(
     gradient: np.ndarray,
     values: np.ndarray,
@@ -245,7 +262,7 @@ def backward_decode(
             flat_to_values[pair] = product
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@_compiled(fastmath=SUMS, error_model="numpy")
 def backward_encode(
     gradient: np.ndarray,
     values: np.ndarray,
@@ -278,7 +295,7 @@ def backward_encode(
         to_bias[j] = total
 
 
-@njit(cache=True, fastmath=SUMS, error_model="numpy")
+@_compiled(fastmath=SUMS, error_model="numpy")
 def adam(
     parameter: np.ndarray,
     gradient: np.ndarray,

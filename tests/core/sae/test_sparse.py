@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numba
 import numpy as np
 import pytest
 import torch
@@ -229,3 +230,14 @@ def test_adam_moves_vectors_too_and_leaves_what_has_no_gradient():
         torchs.step()
     assert torch.allclose(ours, theirs, atol=1e-6) and still.tolist() == [1, 1]
     assert mine.steps == {"b": 2, "still": 0}
+
+
+def test_loops_are_compiled_too_where_no_machine_code_can_be_kept(monkeypatch):
+    monkeypatch.setattr("numba.core.caching.CacheImpl._locator_classes", [])
+
+    def first(values):
+        return values[0]
+
+    with pytest.raises(RuntimeError, match="no locator available"):
+        numba.njit(cache=True)(first)
+    assert kernels._compiled(error_model="numpy")(first)(np.array([3.0, 4.0])) == 3
