@@ -81,17 +81,12 @@ def show_choices(shown: Run) -> tuple[Of, Group, Group]:
         kinds = cache.group_kinds(shown.id, of)
         left, right = st.columns(2, gap="medium")
         with left:
-            a = show_group(shown, "A", kinds, texts, first_kind(kinds))
+            a = show_group(shown, "A", kinds, texts, next(iter(kinds)))
         with right:
             b = show_group(shown, "B", kinds, texts, REST)
     chosen = {state.OF: of, state.A_BY: a.by, state.A: a.value, state.B_BY: b.by, state.B: b.value}
     state.save_contrast(shown.id, {key: text for key, text in chosen.items() if text and text != REST})
     return of, a, b
-
-
-def first_kind(kinds: dict[str, Kind]) -> str:
-    """Give the kind that a page without a choice starts with."""
-    return next(iter(kinds))
 
 
 def show_group(shown: Run, letter: str, kinds: dict[str, Kind], texts: dict[str, str], default: str) -> Group:
@@ -140,8 +135,8 @@ def show_result(shown: Run, of: Of, found: Contrast, a: Group, b: Group) -> None
     n_all = shown.dataset.n_users if of == "viewers" else shown.dataset.n_items
     show_metrics(
         [
-            Metric("group_a", f"{found.n_a:,}", f"{percent(found.n_a / n_all, 1)} of the {what}"),
-            Metric("group_b", f"{found.n_b:,}", f"{percent(found.n_b / n_all, 1)} of the {what}"),
+            Metric("group_a", f"{found.n_a:,}", f"{percent(found.n_a / n_all, 1)} of {what}"),
+            Metric("group_b", f"{found.n_b:,}", f"{percent(found.n_b / n_all, 1)} of {what}"),
             Metric("different", f"{found.n_called:,} of {found.n_compared:,}", f"false discovery rate {percent(FDR)}"),
         ]
     )

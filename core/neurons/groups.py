@@ -65,7 +65,7 @@ class Kind:
 
 
 def kinds_of(dataset: Dataset, of: Of) -> list[Kind]:
-    """Give the ways to make groups of viewers or of items that this dataset allows: those that most say first."""
+    """Give the ways to make groups of viewers or of items that this dataset allows."""
     made = _viewer_kinds(dataset) if of == "viewers" else _item_kinds(dataset)
     return [kind for kind in made if kind.choices or kind.key == LISTED]
 
@@ -82,9 +82,11 @@ def listed(text: str, ids: IdMap, titles: list[str] | None = None) -> np.ndarray
     mask = np.zeros(len(ids), bool)
     names = 0
     for line in filter(None, map(str.strip, text.splitlines())):
-        known = by_title.get(one_line(line).casefold(), [])
-        found = [ids.index(line)] if line in ids else known
-        found = found or [ids.index(word) for word in line.replace(",", " ").replace(";", " ").split()]
+        found = [ids.index(line)] if line in ids else by_title.get(one_line(line).casefold(), [])
+        if not found:
+            words = line.replace(",", " ").replace(";", " ").split()
+            several = any(word in ids for word in words)
+            found = [ids.index(word) for word in (words if several else [line])]
         mask[found] = True
         names += len(found)
         if names > _MOST_LISTED:
@@ -103,7 +105,6 @@ def _viewer_kinds(dataset: Dataset) -> list[Kind]:
         if _LEAST <= dataset.item_counts[i] <= dataset.n_users - _LEAST
     }
     return [
-        *_attributes(dataset),
         _fifths(
             "taste", "Mainstream or niche",
             "The fifth of the viewers with the highest, or lowest, share of head titles in the history (PopSteer); "
@@ -114,6 +115,7 @@ def _viewer_kinds(dataset: Dataset) -> list[Kind]:
             "history", "History length", "The fifth of the viewers with the longest, or shortest, history.",
             np.where(lengths > 0, lengths, np.nan), ("longest", "shortest"), "viewers of the {} histories",
         ),
+        *_attributes(dataset),
         Kind(
             CONSUMED, "Has consumed a title", "Viewers whose history, without what was held out, has the title.",
             consumed, partial(_consumers, dataset), "viewers of “{}”",
