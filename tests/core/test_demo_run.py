@@ -5,6 +5,7 @@ import pytest
 
 from core.data.demo import planted_concepts
 from core.neurons.concepts import auc
+from core.neurons.contrast import contrast
 from core.pipeline import DEMO, build
 from core.runs import Run
 from core.steering.steering import Edit, Steering
@@ -43,6 +44,22 @@ def test_labels_name_what_was_planted(demo_run: Run) -> None:
         name.lower() in labels[int(np.nanargmax(values[k]))].lower() for k, name in enumerate(masks) if k in themes
     ]
     assert np.mean(named) >= 0.85
+
+
+@pytest.mark.slow
+def test_the_viewers_of_two_planted_tastes_are_told_apart_by_the_neurons_of_these_tastes(demo_run: Run) -> None:
+    masks = planted_concepts(demo_run.full)
+    names = list(masks)
+    of_neuron = auc(demo_run.sae.encode(demo_run.recommender.probe_items()), np.array(list(masks.values())))
+    tastes = demo_run.full.user_table["tastes"].str.split(", ")
+    fans = [np.array([name in row for row in tastes]) for name in names]
+    acts = demo_run.activations("viewers")
+    right = []
+    for k in range(len(names)):
+        other = (k + 1) % len(names)
+        found = contrast(acts, fans[k] & ~fans[other], fans[other] & ~fans[k])
+        right.append(found.frame["d"].idxmax() == np.nanargmax(of_neuron[k]))  # which the films of the taste fire most
+    assert np.mean(right) >= 0.9, [name for name, here in zip(names, right, strict=True) if not here]
 
 
 @pytest.mark.slow
