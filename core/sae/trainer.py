@@ -246,7 +246,7 @@ class _Training:
     @torch.no_grad()
     def _restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Go back to where `_state` was taken, unless it is of another training."""
-        if not np.array_equal(state["digest"], self.digest):
+        if not np.array_equal(state.get("digest", ()), self.digest):
             return
         self.n_done = int(state["n_done"][0])
         self.rng.bit_generator.state = unpack_generator(state["rng"])

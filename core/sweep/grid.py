@@ -225,7 +225,7 @@ def _n_written(request: SweepRequest, run: Run) -> int:
     text = run.workspace.read_text(f"{FOLDER}/{_id(request, run)}", JSON)
     try:
         return len(json.loads(text or "{}").get("points", ()))
-    except (ValueError, AttributeError, TypeError):  # not ours any more: it is written anew
+    except (ValueError, AttributeError, TypeError, RecursionError):  # not ours any more: it is written anew
         return 0
 
 

@@ -56,7 +56,7 @@ def _read(text: str | None, recommender: str) -> StoredSweep | None:
             [bool(row["frontier"]) for row in rows],
             {point.run for point in points if point.run},
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return None
 
 

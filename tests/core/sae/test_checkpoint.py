@@ -141,6 +141,10 @@ def test_the_state_of_another_training_is_not_used(tmp_path):
     run(config, checkpoint=folder)
     for other in (replace(config, learning_rate=1e-3), replace(config, n_steps=50)):
         same(run(other), run(other, checkpoint=Folder(tmp_path)))
+    foreign = Folder(tmp_path)
+    foreign.save({"n_done": np.array([20])})
+    same(run(config), run(config, checkpoint=foreign))
+    run(config, checkpoint=folder)
     moved = X + np.float32(0.5)
     plain = replace(config, history_dropout=0.0, prediction=0.0)
     same(train(moved, plain, seed=4), train(moved, plain, seed=4, checkpoint=Folder(tmp_path)))

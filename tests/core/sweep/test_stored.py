@@ -34,7 +34,14 @@ def test_what_was_written_is_read_again(swept: tuple[Workspace, Sweep]) -> None:
     assert sweeps_of(workspace, "another-01234567") == []
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"ids": {"recommender": "R"}, "points": [{}]}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[]", "{}", "[" * 100_000, '{"ids": {"recommender": "R"}, "points": [{}]}',
+        '{"ids": {"recommender": "R"}, "points": [], "recommended": null, "title": "", "why": "", "loss_bound": 1, '
+        '"n_points": 1e400}',
+    ],
+)  # fmt: skip
 def test_a_file_that_is_not_ours_is_left_out(swept: tuple[Workspace, Sweep], tmp_path: Path, text: str) -> None:
     recommender = swept[1].ids["recommender"]
     workspace = Workspace(tmp_path)
