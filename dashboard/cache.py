@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +62,14 @@ def missing_stage() -> str:
     return next((stage for stage in STAGES if stage not in built), STAGES[-1])
 
 
-def build_command(request: BuildRequest | None = None) -> str:
-    """Give the command that builds into this workspace what is asked for, else what goes on with what is there."""
+def build_command(request: BuildRequest | None = None, verb: str = "build", more: Sequence[str] = ()) -> str:
+    """Give the command that builds into this workspace what is asked for, else what goes on with what is there.
+
+    Args:
+        request: What is asked for.
+        verb: `build` or `sweep`.
+        more: Further words of the command.
+    """
     workspace = Workspace(workspace_path())
     if request is None:
         named = {"dataset": "ml-1m", "recommender": "elsa"}
@@ -74,7 +81,7 @@ def build_command(request: BuildRequest | None = None) -> str:
     words += ["--preset", request.preset] if request.preset else []
     words += ["--seed", str(request.seed)] if request.seed else []
     words += [part for name, value in request.settings.items() for part in ("--set", f"{name}={value}")]
-    return shlex.join(["python", "-m", "core", "build", *words, "--workspace", str(workspace.path)])
+    return shlex.join(["python", "-m", "core", verb, *words, *more, "--workspace", str(workspace.path)])
 
 
 def sweeps(recommender_id: str) -> list[StoredSweep]:

@@ -9,6 +9,7 @@ LIMIT = 120
 """Longest untrusted text that is shown whole, in characters."""
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$~:&^=@/])")
+_OPTION = re.compile(r" (?=--)")
 _FORMULA = ("=", "+", "-", "@")
 
 
@@ -31,6 +32,16 @@ def for_html(text: object, limit: int = LIMIT) -> str:
     '&lt;img src=x onerror=&quot;a()&quot;&gt;'
     """
     return html.escape(one_line(str(text), limit), quote=True)
+
+
+def command_html(command: str) -> str:
+    """Give a command to copy as safe HTML, which breaks a line only before an option; nothing for no command.
+
+    >>> command_html("core build --seed 1")
+    "<pre class='sl-command'><code><span>core build</span> <span>--seed 1</span></code></pre>"
+    """
+    parts = " ".join(f"<span>{for_html(part, 1000)}</span>" for part in _OPTION.split(command))
+    return f"<pre class='sl-command'><code>{parts}</code></pre>" if command else ""
 
 
 def for_csv(text: object) -> str:

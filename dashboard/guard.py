@@ -15,7 +15,7 @@ from typing import Any
 import streamlit as st
 
 from core.errors import UserError
-from dashboard.escape import for_html
+from dashboard.escape import command_html, for_html
 from dashboard.navigation import path_of
 
 log = logging.getLogger("steerlens.dashboard")
@@ -59,7 +59,7 @@ def problem_card(error: UserError) -> str:
     """Give the card of something that a person can mend, as safe HTML; a command in the fix is set as code."""
     command = _COMMAND.search(error.fix)
     fix = (error.fix[: command.start()].rstrip(" :") + ":") if command else error.fix
-    code = f"<pre class='sl-command'><code>{for_html(command[1], 400)}</code></pre>" if command else ""
+    code = command_html(command[1] if command else "")
     return (
         "<section class='sl-card sl-problem' role='alert'>"
         f"<h2>{for_html(error.problem, 400)}</h2><p>{for_html(fix, 400)}</p>{code}</section>"

@@ -1,19 +1,17 @@
 """Recommenders as people compare them: what each needs, what it costs on this data, and how good it is."""
 
-from dataclasses import asdict
 from typing import NamedTuple
 
 import numpy as np
 
-from core.data.assemble import DataConfig
-from core.data.split import SplitConfig
-from core.pipeline import EASE_LIMIT, REFERENCES, BuildRequest
+from core.pipeline import EASE_LIMIT, REFERENCES
 from core.recommenders.base import RECOMMENDERS, Entry
 from core.runs import SOURCE, Run
 from core.workspace import Meta
 from dashboard import cache
 from dashboard.charts import number, percent
-from dashboard.escape import for_html
+from dashboard.commands import data_request
+from dashboard.escape import command_html, for_html
 
 BROUGHT = Entry("", "Vectors that were trained elsewhere.", "Brought vectors", "From the titles' vectors.")
 
@@ -66,7 +64,7 @@ def card(shown: Run, model: Model, models: list[Model]) -> str:
         facts += quality(shown, model, models)
     lines = "".join(f"<b>{for_html(name)}</b><span>{for_html(text, 300)}</span>" for name, text in facts)
     command = "" if trained or lacks_times or not shown.full.n_interactions else command_for(shown, model.name)
-    code = f"<pre class='sl-command'><code>{for_html(command, 400)}</code></pre>" if command else ""
+    code = command_html(command)
     return (
         f"<section class='sl-card{' current' * model.in_use}'>"
         f"<div class='sl-kicker'><span class='sl-chip{' strong' * bool(trained)}'>{state}</span></div>"
@@ -125,18 +123,8 @@ def quality(shown: Run, model: Model, models: list[Model]) -> list[tuple[str, st
 
 def command_for(shown: Run, name: str) -> str:
     """Give the command that trains a recommender on the same data and split."""
-    if "import" in shown.meta("dataset").config["options"]:
-        return ""
-    settings = {
-        f"{section}.{key}": str(value)
-        for section, config, defaults in (
-            ("data", shown.meta("dataset").config["options"], asdict(DataConfig())),
-            ("split", shown.meta("split").config, asdict(SplitConfig())),
-        )
-        for key, value in config.items()
-        if value != defaults.get(key)
-    }
-    return cache.build_command(BuildRequest(shown.full.name, name, None, seed=shown.seed, settings=settings))
+    request = data_request(shown, name)
+    return cache.build_command(request) if request else ""
 
 
 def signed(mean: float, low: float, high: float) -> str:

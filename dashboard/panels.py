@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import streamlit as st
 
 from dashboard.charts import Figure
-from dashboard.escape import for_html, for_markdown
+from dashboard.escape import command_html, for_html, for_markdown
 from dashboard.glossary import TERMS
 
 
@@ -53,7 +53,7 @@ def show_note(text: str, width: Literal["stretch", "content"] = "stretch") -> No
 
 def show_card(title: str, text: str, command: str = "") -> None:
     """Draw a card that explains something, with a command to copy if there is one."""
-    code = f"<pre class='sl-command'><code>{for_html(command, 400)}</code></pre>" if command else ""
+    code = command_html(command)
     st.html(f"<section class='sl-card sl-info'><h2>{for_html(title)}</h2><p>{for_html(text, 500)}</p>{code}</section>")
 
 

@@ -1,5 +1,6 @@
 """SAE quality: how far one SAE can be trusted, and what a sweep would take instead."""
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -21,6 +22,7 @@ from dashboard.charts import (
     stability_figure,
     table_html,
 )
+from dashboard.commands import run_request
 from dashboard.escape import for_html
 from dashboard.listing import LEVEL, STABILITY
 from dashboard.panels import Metric, show_card, show_figure, show_header, show_metrics, show_note, show_section
@@ -33,11 +35,10 @@ QUESTION = "How far can this SAE be trusted, and what would make it better?"
 
 def run() -> None:
     """Draw the page."""
+    show_header("SAE quality", QUESTION)
     shown = current_run()
-    sae = shown.report["sae"]
-    show_header("SAE quality", QUESTION, [(sae["preset"], True)])
     show_measures(shown)
-    show_warnings(sae.get("warnings", ()))
+    show_warnings(shown.report["sae"].get("warnings", ()))
     history = shown.workspace.tables("sae", shown.ids["sae"]).get("history")
     if history is not None and len(history):
         show_figure(training_figure(history))
@@ -146,11 +147,15 @@ def show_stability(shown: Run) -> None:
     """Draw how many concepts come again from another seed, or how to measure it."""
     summary = shown.report["neurons"].get("stability")
     if summary is None:
+        title, request = "Not measured: do the concepts come again?", run_request(shown)
+        if request is None:
+            show_card(title, "It is measured where recommender and SAE are trained here: build has --stability for it.")
+            return
         text = (
             "Give the command that built this run again, with --stability: it trains a second SAE from another seed "
             "and looks for each concept in it. What is built is not built again."
         )
-        show_card("Not measured: do the concepts come again?", text)
+        show_card(title, text, cache.build_command(request, more=["--stability"]))
         return
     scores = shown.table.frame[STABILITY].dropna().to_numpy()
     show_figure(stability_figure(scores, summary["threshold"], summary["chance_95th"]))
@@ -162,11 +167,29 @@ def show_sweeps(shown: Run) -> None:
     show_section("Other SAEs on this recommender", "a sweep trains several and says which to take")
     if not sweeps:
         text = "Try several at once: each is a run that opens here, and the same command goes on where it was stopped."
-        given = f"--dataset {shown.full.name} --recommender {shown.meta('recommender').config['name']}"
-        preset = shown.report["sae"]["preset"]
-        show_card("No sweep yet", text, f"python -m core sweep {given} --preset {preset} --over k=32,64,128")
+        command = sweep_command(shown)
+        if not command:
+            text = "A sweep trains SAEs on a recommender that is trained here; each is a run that opens on these pages."
+        show_card("No sweep yet", text, command)
     for sweep in sweeps[:N_SWEEPS]:
         show_figure(sweep_figure(sweep))
+
+
+def sweep_command(shown: Run) -> str:
+    """Give the command that tries half and twice as many active neurons, or neurons where their share is not set.
+
+    Nothing where the model or its SAE was trained elsewhere.
+    """
+    request = run_request(shown)
+    if request is None:
+        return ""
+    config, n_neurons = shown.meta("sae").config, shown.report["sae"]["d_sae"]
+    name, most = ("k", n_neurons) if config["k"] else ("d_sae", 2 * n_neurons)
+    middle = config["k"] or n_neurons
+    values = sorted({max(1, middle // 2), middle, min(2 * middle, most)})
+    over = f"{name}={','.join(map(str, values))}"
+    settings = {key: value for key, value in request.settings.items() if key != f"sae.{name}"}
+    return cache.build_command(replace(request, settings=settings), "sweep", ["--over", over])
 
 
 def sweep_figure(sweep: StoredSweep) -> Figure:

@@ -106,7 +106,7 @@ def test_the_overview_of_a_half_built_workspace_goes_on_with_what_is_there(half:
     html = shown(open_page("overview"))
     assert "the stage “sae” is missing" in html
     assert "There is: dataset, split, recommender" in html
-    assert "--recommender elsa --preset knots" in html
+    assert "<span>--recommender elsa</span> <span>--preset knots</span>" in html
 
 
 def test_the_overview_shows_the_numbers_of_the_report(full: Run) -> None:

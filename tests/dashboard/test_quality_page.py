@@ -1,5 +1,7 @@
 """SAE quality: what the page says of an SAE is what was measured."""
 
+import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,9 @@ from core.pipeline import build
 from core.runs import Run
 from core.workspace import Workspace
 from dashboard.charts import Curve, curves_figure, percent
+from dashboard.commands import run_request
 from dashboard.listing import list_concepts, to_csv
-from pages.quality import levels_of
+from pages.quality import levels_of, sweep_command
 from tests.conftest import tiny_request
 from tests.dashboard.test_pages import metric, open_page, shown
 
@@ -60,6 +63,23 @@ def test_an_sae_without_levels_and_without_a_second_seed_says_how_to_measure(
     monkeypatch.setenv("STEERLENS_WORKSPACE", str(tiny_run.workspace.path))
     page = shown(open_page("quality"))
     assert "--stability" in page and "Broad first" not in page and "level" not in tiny_run.table.frame
+
+
+def test_the_commands_to_copy_build_nothing_anew(nested: Run, tiny_folder: Path) -> None:
+    request = run_request(nested)
+    assert request is not None and request.settings["sae.levels"] == "0.25,0.5,1.0"
+    again = build(replace(request, dataset=str(tiny_folder)), nested.workspace)
+    assert {stage: again.ids[stage] for stage in ("recommender", "sae")} == {
+        stage: nested.ids[stage] for stage in ("recommender", "sae")
+    }
+
+
+def test_a_sweep_to_copy_is_around_the_run_and_in_its_workspace(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STEERLENS_WORKSPACE", str(tiny_run.workspace.path))
+    words = shlex.split(sweep_command(tiny_run))
+    assert words[words.index("--over") + 1] == "k=2,4,8" and not any(w.startswith("sae.k=") for w in words)
+    assert words[words.index("--workspace") + 1] == str(tiny_run.workspace.path)
+    assert "sae.d_sae=24" in words and "split.n_held_out=2" in words
 
 
 def test_levels_count_the_living_and_take_their_median() -> None:
