@@ -146,7 +146,7 @@ def show_result(shown: Run, of: Of, found: Contrast, a: Group, b: Group) -> None
     show_figure(forest(found, shown.table.frame["label"], a, b))
     sentences = [
         f"{found.n_both:,} are in both groups, which makes the differences smaller." if found.n_both else "",
-        "Groups of fewer than 30 say little." if min(found.n_a, found.n_b) < 30 else "",
+        "Fewer than 60 members in a group: the intervals are too narrow." if min(found.n_a, found.n_b) < 60 else "",
         "Offline, logged data, histories without what was held out." if of == "viewers" else "Each title seen alone.",
         "p by permutation of the groups, adjusted over all concepts; intervals one by one, not adjusted.",
     ]
@@ -160,11 +160,12 @@ def forest(found: Contrast, labels: pd.Series, a: Group, b: Group) -> Figure:
         Effect(named(str(labels[r.neuron]), r.neuron), f"#{r.neuron} · q {q_text(r.q)}", r.d, r.low, r.high)
         for r in top.itertuples()
     ]
-    most = top.iloc[int(top["d"].abs().argmax())]
-    label = named(str(labels[int(most["neuron"])]), int(most["neuron"]))
-    if found.n_called:
+    called = found.frame[found.frame["q"] <= FDR]
+    if len(called):
+        most = called.loc[called["d"].abs().idxmax()]
+        label = named(str(labels[int(most["neuron"])]), int(most["neuron"]))
         takeaway = (
-            f"“{one_line(label, 60)}” sets them apart most: d {signed(most['d'])} "
+            f"Of the concepts that differ, “{one_line(label, 60)}” does most: d {signed(most['d'])} "
             f"[{signed(most['low'])}, {signed(most['high'])}], more in {'A' if most['d'] > 0 else 'B'}."
         )
     else:

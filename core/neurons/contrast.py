@@ -64,7 +64,8 @@ def contrast(acts: np.ndarray | sparse.csc_matrix, a: np.ndarray, b: np.ndarray)
         SE^2 = sum over g of [s_g^2 / s^2 ∓ d w_g m3_g / s^3 + d^2 w_g^2 (m4_g - m2_g^2) / (4 s^4)] / n_g
 
     with `w_g = (n_g - 1) / (n_A + n_B - 2)` and - for A, + for B. For normal groups of one spread it is the variance
-    of Hedges, Olkin (1985), `1/n_A + 1/n_B + d^2 / (2 n)`. t has the degrees of freedom of Welch (1947).
+    of Hedges, Olkin (1985), `1/n_A + 1/n_B + d^2 / (2 n)`. t has the degrees of freedom of Welch (1947). In groups of
+    fewer than 60 it is too narrow (see DECISIONS.md).
 
     `p` is two-sided, for "who is in which group is chance": the mean of A under all permutations of the groups has a
     known mean, variance and third moment, which a gamma law follows (Pearson's type III, as Mielke, Berry 2007); where

@@ -54,7 +54,7 @@ class Kind:
         """
         if self.key != LISTED and value not in self.choices:
             raise DataError(
-                f"There is no group {one_line(value, 60)!r} by {self.title.casefold()}{near(value, self.choices)}.",
+                f"There is no group {one_line(value, 60)!r} by “{self.title}”{near(value, self.choices)}.",
                 "Choose one of the list.",
             )
         return self.members(value)

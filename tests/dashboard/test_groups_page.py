@@ -9,10 +9,10 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.data.groups import popularity_groups
-from core.neurons.contrast import contrast
+from core.neurons.contrast import Contrast, contrast
 from core.runs import Run
 from dashboard.charts import Effect, effects_figure, signed
-from pages.groups import Group, listed, q_text, to_csv
+from pages.groups import Group, forest, listed, q_text, to_csv
 from tests.dashboard.test_pages import OUR_ATTRIBUTES, OUR_TAGS, Markup, changed, metric, open_page, query, shown
 
 HORROR = {"of": "items", "a_by": "genre", "a": "Horror"}
@@ -35,6 +35,7 @@ def test_the_page_shows_the_contrast_of_the_chosen_groups(full: Run) -> None:
     assert (metric(app, "Group A"), metric(app, "Group B")) == ("20", "40")
     assert metric(app, "Concepts that differ") == f"{found.n_called} of {found.n_compared}"
     most = found.frame.loc[found.frame["d"].abs().idxmax()]
+    assert most["q"] <= 0.05
     assert f"d {signed(most['d'])} [{signed(most['low'])}, {signed(most['high'])}], more in" in html
     assert "A: Horror titles · B: all other titles" in html
     rows = table(app)
@@ -74,7 +75,7 @@ def test_a_pasted_list_is_a_group_and_an_unknown_name_is_told(full: Run) -> None
     app = open_page("groups", of="viewers", a_by="ids")
     assert "A group is empty" in shown(app)
     widget(app, "a", "text_area").input("viewer 3\nviewer 6\nviewer 9").run()
-    assert metric(app, "Group A") == "3" and "fewer than 30" in shown(app)
+    assert metric(app, "Group A") == "3" and "Fewer than 60 members" in shown(app)
     widget(app, "a", "text_area").input("viewer 3\nviewer 666").run()
     html = shown(app)
     assert "sl-problem" in html and "There is no user &#x27;viewer 666&#x27;" in html
@@ -96,6 +97,17 @@ def test_what_cannot_be_compared_is_said_below_the_choice(full: Run, address: di
     html = shown(app)
     assert "sl-problem" in html and said in html
     assert any(w.key == "contrast_of" for w in app.get("button_group") + app.get("segmented_control"))
+
+
+def test_the_takeaway_names_no_concept_that_chance_explains() -> None:
+    frame = pd.DataFrame(
+        {"neuron": [0, 1], "d": [0.9, -0.4], "low": [-0.2, -0.5], "high": [2.0, -0.3], "q": [0.4, 0.01]}
+    )
+    labels, a, b = pd.Series(["Rare", "Sure"]), Group("ids", "x", "one"), Group("rest", "rest", "all")
+    said = forest(Contrast(9, 90, 0, frame), labels, a, b).takeaway
+    assert "“Sure” does most: d −0.40 [−0.50, −0.30], more in B" in said
+    said = forest(Contrast(9, 90, 0, frame.assign(q=0.4)), labels, a, b).takeaway
+    assert "No concept differs at a false discovery rate of 5 %" in said
 
 
 def test_overlapping_groups_are_called_so(full: Run) -> None:

@@ -114,7 +114,7 @@ def test_a_list_takes_ids_and_whole_titles(log: Dataset) -> None:
 
 
 def test_a_group_that_is_not_there_is_refused_with_what_is_near(log: Dataset) -> None:
-    with pytest.raises(DataError, match=r"no group 'Horor' by genre.*'Horror'"):
+    with pytest.raises(DataError, match=r"no group 'Horor' by “Genre”.*'Horror'"):
         kind(log, "items", "genre").group("Horor")
 
 
