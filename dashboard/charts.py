@@ -12,6 +12,8 @@ import numpy as np
 from dashboard.escape import for_html
 
 DASH = "–"
+N_NAMES = 12
+"""Choices of a frontier that are named below it; all are in its table."""
 
 
 class Figure(NamedTuple):
@@ -436,10 +438,12 @@ def frontier_figure(title: str, takeaway: str, spots: Sequence[Spot], bound: flo
         "<span class='round' style='--swatch:var(--sl-quiet)'>others</span>"
         f"<span class='tick'>at most {percent(bound)} lost</span></div>"
     )
+    listed = " · ".join(f"<b>{i}</b> {for_html(s.name, 60)}" for i, s in shown[:N_NAMES])
+    more = " · …" if len(shown) > N_NAMES else ""
     chart = (
         f"<div class='sl-scatter'>{grid}{marks}</div>"
         f"<div class='sl-axis'><span>{percent(low, 1)}</span><span>{percent(high, 1)}</span></div>"
-        f"<p class='sl-axis-name'>{for_html(names[0])} → · {for_html(names[1])} ↑</p>{key}"
+        f"<p class='sl-axis-name'>{for_html(names[0])} → · {for_html(names[1])} ↑</p>{key}<p class='sl-names'>{listed}{more}</p>"
     )
     rows = [
         [str(i), s.name, percent(s.x, 2), f"{percent(s.low, 2)} to {percent(s.high, 2)}", number(s.y, 3)]

@@ -172,7 +172,7 @@ def show_sweeps(shown: Run) -> None:
             text = "A sweep trains SAEs on a recommender that is trained here; each is a run that opens on these pages."
         show_card("No sweep yet", text, command)
     for sweep in sweeps[:N_SWEEPS]:
-        show_figure(sweep_figure(sweep))
+        show_figure(sweep_figure(sweep, shown.id))
 
 
 def sweep_command(shown: Run) -> str:
@@ -192,12 +192,12 @@ def sweep_command(shown: Run) -> str:
     return cache.build_command(replace(request, settings=settings), "sweep", ["--over", over])
 
 
-def sweep_figure(sweep: StoredSweep) -> Figure:
-    """Show fidelity against purity, a spot for each SAE of a sweep."""
+def sweep_figure(sweep: StoredSweep, run_id: str) -> Figure:
+    """Show fidelity against purity, a spot for each SAE of a sweep; that of the run `run_id` is said to be in use."""
     spots = [
         Spot(
-            point.problem or point.name, point.ndcg_loss, point.ndcg_loss_low, point.ndcg_loss_high,
-            point.neuron_purity, i == sweep.recommended, best,
+            point.problem or point.name + " (in use)" * (point.run == run_id),
+            point.ndcg_loss, point.ndcg_loss_low, point.ndcg_loss_high, point.neuron_purity, i == sweep.recommended, best,
         )
         for i, (point, best) in enumerate(zip(sweep.points, sweep.frontier, strict=True))
     ]  # fmt: skip

@@ -58,6 +58,7 @@ def test_the_page_draws_every_point_and_says_which_one_to_take(
     assert made.choice.point is not None and made.choice.why[:40] in page
     assert page.count("class='spot") == 2 and page.count("spot taken") == 1
     assert "k=2" in page and "k=6" in page and "No sweep yet" not in page
+    assert page.count("(in use)") == 2, "once below the picture, once in the table"
 
 
 def test_a_hostile_name_in_a_sweep_is_text(swept: tuple[Workspace, Sweep], tmp_path: Path) -> None:
@@ -82,4 +83,5 @@ def test_a_spot_stands_where_its_numbers_say() -> None:
     # From -0.01 to 0.1, 4 % of 0.11 more on either side: 0.1188 wide. From 0.5 to 1, 15 % more: 0.65 high.
     assert f"left:{100 * (0.1 + 0.0144) / 0.1188:.1f}%;bottom:{100 * 0.575 / 0.65:.1f}%'>2</i>" in made.html
     assert f"left:{100 * 0.0144 / 0.1188:.1f}%;bottom:{100 * 0.075 / 0.65:.1f}%'>1</i>" in made.html
+    assert "<b>1</b> a · <b>2</b> b</p>" in made.html
     assert made.html.count("class='spot") == 2 and "failed" in made.html, "in the table, not in the picture"
