@@ -443,7 +443,8 @@ def frontier_figure(title: str, takeaway: str, spots: Sequence[Spot], bound: flo
     chart = (
         f"<div class='sl-scatter'>{grid}{marks}</div>"
         f"<div class='sl-axis'><span>{percent(low, 1)}</span><span>{percent(high, 1)}</span></div>"
-        f"<p class='sl-axis-name'>{for_html(names[0])} → · {for_html(names[1])} ↑</p>{key}<p class='sl-names'>{listed}{more}</p>"
+        f"<p class='sl-axis-name'>{for_html(names[0])} → · {for_html(names[1])} ↑</p>{key}"
+        f"<p class='sl-names'>{listed}{more}</p>"
     )
     rows = [
         [str(i), s.name, percent(s.x, 2), f"{percent(s.low, 2)} to {percent(s.high, 2)}", number(s.y, 3)]

@@ -197,7 +197,8 @@ def sweep_figure(sweep: StoredSweep, run_id: str) -> Figure:
     spots = [
         Spot(
             point.problem or point.name + " (in use)" * (point.run == run_id),
-            point.ndcg_loss, point.ndcg_loss_low, point.ndcg_loss_high, point.neuron_purity, i == sweep.recommended, best,
+            point.ndcg_loss, point.ndcg_loss_low, point.ndcg_loss_high,
+            point.neuron_purity, i == sweep.recommended, best,
         )
         for i, (point, best) in enumerate(zip(sweep.points, sweep.frontier, strict=True))
     ]  # fmt: skip
