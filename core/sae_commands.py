@@ -1,5 +1,6 @@
 """`python -m core train-sae` and `export-sae`: SAEs without the rest of a run."""
 
+import hashlib
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,8 @@ from core.progress import no_progress
 from core.recommenders.base import resolve
 from core.runs import open_run
 from core.terminal import DEFAULT_WORKSPACE, SeedOption, SetOption, WorkspaceOption, bars, read_settings
+from core.unfinished import Unfinished
+from core.workspace import Workspace
 
 SECTION = "sae."
 
@@ -33,7 +36,10 @@ def train_sae_command(
     seed: SeedOption = 0,
     set_: SetOption = None,
 ) -> None:
-    """Train a sparse autoencoder on embeddings in files, however large; under torchrun by several processes."""
+    """Train a sparse autoencoder on embeddings in files, however large; under torchrun by several processes.
+
+    A training that is stopped goes on where it was when it is started again.
+    """
     check_place(out, "npz")
     settings = read_settings(set_)
     for key in settings:
@@ -43,12 +49,17 @@ def train_sae_command(
         resolve("core.sae.trainer:TrainConfig"), {k.removeprefix(SECTION): v for k, v in settings.items()}, SECTION
     )
     X = read_vectors(vectors)
+    name = hashlib.sha256(out.name.encode()).hexdigest()[:8]
+    kept = Unfinished(Workspace(out.resolve().parent), f"sae-{name}")
     with resolve("core.sae.parallel:joined")() as peers, bars() as shown:
         first = peers.rank == 0
-        sae, history = resolve("core.sae.trainer:train")(X, config, seed=seed, progress=shown if first else no_progress)
+        sae, history = resolve("core.sae.trainer:train")(
+            X, config, seed=seed, progress=shown if first else no_progress, checkpoint=kept
+        )
     if not first:
         return
     write_sae(sae, out, "npz")
+    kept.remove()
     alone = "" if peers.n == 1 else f" by {peers.n} processes"
     typer.echo(f"The SAE is in {out}: {sae.config.d_sae:,} neurons, loss {history.loss[-1]:.3g}{alone}.")
     for warning in history.warnings:

@@ -15,6 +15,7 @@ from core.exchange import bring_sae
 from core.runs import Run, list_runs, open_run
 from core.sae.config import TrainConfig
 from core.sae.trainer import train
+from core.terminal import Bars
 from core.workspace import Workspace
 from tests.core.test_command_line import two_lines
 
@@ -225,6 +226,34 @@ def test_a_place_that_cannot_be_written_is_told_before_the_training(
     assert main(["train-sae", str(tmp_path / "x.npy" / "sae.npz"), str(tmp_path / "x.npy")]) == 2
     assert "cannot be written" in two_lines(capsys)[0]
     assert [p.name for p in tmp_path.iterdir()] == ["x.npy"]
+
+
+def test_a_training_on_files_that_is_interrupted_goes_on_and_ends_as_if_it_were_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told: list[int] = []
+
+    def stop_at(last: int) -> Callable[..., None]:
+        def progress(self: Bars, stage: str, done: int, total: int, numbers: Any) -> None:
+            told.append(done)
+            if done == last:
+                raise KeyboardInterrupt
+
+        return progress
+
+    np.save(tmp_path / "x.npy", np.random.default_rng(0).standard_normal((90, 12)))
+    command = ["train-sae", str(tmp_path / "sae.npz"), str(tmp_path / "x.npy"), "--set", "sae.n_steps=40"]
+    monkeypatch.setattr(Bars, "__call__", stop_at(25))
+    assert main(command) == 130
+    assert "go on" in two_lines(capsys)[1] and not (tmp_path / "sae.npz").exists()
+    told.clear()
+    monkeypatch.setattr(Bars, "__call__", stop_at(-1))
+    assert main(command) == 0
+    assert told[0] == 26 and not list(tmp_path.glob("unfinished/*"))
+    found = bring_sae(tmp_path / "sae.npz").sae.to_arrays()
+    whole, _ = train(np.load(tmp_path / "x.npy"), TrainConfig(n_steps=40), seed=0)
+    for name, array in whole.to_arrays().items():
+        np.testing.assert_array_equal(found[name], array)
 
 
 @pytest.mark.parametrize("size", ["2", "many"])
