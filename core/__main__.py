@@ -52,11 +52,6 @@ app = typer.Typer(
     help="SteerLens: open a trained recommender, find the concepts it thinks in, and steer them.",
 )  # fmt: skip
 
-app.add_typer(import_app, name="import")
-app.command("sweep")(sweep_command)
-app.command("train-sae")(train_sae_command)
-app.command("export-sae")(export_sae_command)
-
 PortOption = Annotated[int, typer.Option(min=1, max=MAX_PORT, help="The port of the dashboard.")]
 
 
@@ -166,6 +161,12 @@ def doctor(workspace: WorkspaceOption = DEFAULT_WORKSPACE, data_dir: DataDirOpti
             typer.echo(f"      {finding.fix}")
     if not all(f.ok for f in findings):
         raise typer.Exit(2)
+
+
+app.command("sweep")(sweep_command)
+app.command("export-sae")(export_sae_command)
+app.command("train-sae")(train_sae_command)
+app.add_typer(import_app, name="import")
 
 
 def _build(request: BuildRequest, workspace: Path, json_: Path | None) -> Run:

@@ -212,7 +212,7 @@ def open_run(path: Path | str, run_id: str | None = None) -> Run:
     if run_id is not None and run_id not in [r.id for r in runs]:
         raise MissingStageError(
             f"There is no run {run_id!r} in {workspace.path}{near(run_id, [r.id for r in runs])}.",
-            "Choose one of the runs in the side bar.",
+            "Choose a run that is there, or the workspace in which it lies.",
         )
     if not runs:
         missing = next((s for s in STAGES if not workspace.artefacts(s)), "neurons")
