@@ -21,7 +21,7 @@ from core.recommenders.base import RECOMMENDERS, recommender_class
 from core.recommenders.costs import Shape
 from core.recommenders.costs import estimate as cost_of
 from core.report import compare_viewers
-from core.runs import Run, RunInfo, list_recommenders, list_runs, open_run
+from core.runs import SOURCE, Run, RunInfo, list_recommenders, list_runs, open_run
 from core.runs import newest_split as find_newest_split
 from core.sweep.stored import StoredSweep, sweeps_of
 from core.workspace import STAGES, Meta, Workspace
@@ -72,6 +72,19 @@ def build_command(request: BuildRequest | None = None, verb: str = "build", more
     """
     workspace = Workspace(workspace_path())
     if request is None:
+        brought = [a.config[SOURCE] for a in workspace.artefacts("recommender") if SOURCE in a.config]
+        if brought:  # what was given to the import is not known: it is said as it was, with a preset
+            words = [
+                "python",
+                "-m",
+                "core",
+                "import",
+                str(brought[0].get("kind", "embeddings")),
+                "...",
+                "--preset",
+                "knots",
+            ]
+            return shlex.join([*words, "--workspace", str(workspace.path)])
         named = {"dataset": "ml-1m", "recommender": "elsa"}
         for stage, known in named.items():
             names = [str(a.config.get("name", known)) for a in workspace.artefacts(stage)]

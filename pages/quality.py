@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.runs import Run
+from core.runs import SOURCE, Run
 from core.sweep.stored import StoredSweep
 from dashboard import cache
 from dashboard.charts import (
@@ -38,7 +38,10 @@ def run() -> None:
     show_header("SAE quality", QUESTION)
     shown = current_run()
     show_measures(shown)
-    show_warnings(shown.report["sae"].get("warnings", ()))
+    if SOURCE in shown.meta("sae").config:
+        show_note("It was trained elsewhere: how that went is not known here.")
+    else:
+        show_warnings(shown.report["sae"].get("warnings", ()))
     history = shown.workspace.tables("sae", shown.ids["sae"]).get("history")
     if history is not None and len(history):
         show_figure(training_figure(history))

@@ -122,3 +122,14 @@ def test_every_page_shows_an_sae_that_was_brought(
         assert "<b>mine" not in html, page
         assert "nan" not in html.lower().replace("tutorial", ""), page
     check_steering(run)
+
+
+def test_a_brought_model_without_an_sae_is_imported_again_with_a_preset_and_not_built(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = bring(tmp_path, tiny_folder)
+    copytree(tmp_path / "w", tmp_path / "half", ignore=lambda folder, names: {"sae", "neurons"} & set(names))
+    monkeypatch.setenv("STEERLENS_WORKSPACE", str(tmp_path / "half"))
+    html = shown(open_page("quality"))
+    assert "python -m core import embeddings ...</span> <span>--preset knots</span>" in html
+    assert "core build" not in html and run.ids["sae"]
