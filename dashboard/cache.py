@@ -89,7 +89,7 @@ def build_command(request: BuildRequest | None = None, verb: str = "build", more
         for stage, known in named.items():
             names = [str(a.config.get("name", known)) for a in workspace.artefacts(stage)]
             named[stage] = next((n for n in names if n not in REFERENCES), known)
-        request = BuildRequest(**named, preset="monosemantic" if named["recommender"] == "mf" else "knots")
+        request = BuildRequest(**named, preset="monosemantic" if named["recommender"] in ("mf", "ncf") else "knots")
     words = ["--dataset", request.dataset, "--recommender", request.recommender]
     words += ["--preset", request.preset] if request.preset else []
     words += ["--seed", str(request.seed)] if request.seed else []
