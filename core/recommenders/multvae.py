@@ -106,6 +106,7 @@ class MultVAE:
     Config: ClassVar[type] = MultVAEConfig
     native_users: np.ndarray | None = None
     trained_users: np.ndarray | None = None
+    scores_pairs = False
 
     def __init__(self, config: MultVAEConfig, weights: Weights) -> None:
         self.config = config

@@ -73,13 +73,13 @@ class Towers(LinearRecommender):
 
     def to_arrays(self) -> dict[str, np.ndarray]:
         """Give the vectors, the biases and the fold-in for saving."""
-        return {"Q": self.Q, "b": self.b, "S": self.S, "c": self.c, "power": np.array(self.power)}
+        return {"Q": self.Q, "b": self.b, "S": self.S, "c": self.c, "power": np.array([self.power])}
 
     @classmethod
     def from_arrays(cls, config: Any, arrays: Mapping[str, np.ndarray]) -> Self:
         """Restore what `to_arrays` gave."""
         Q, b, S, c = (np.asarray(arrays[name], np.float32) for name in ("Q", "b", "S", "c"))
-        return cls(config, Q, b, S, c, float(arrays["power"]))
+        return cls(config, Q, b, S, c, float(np.asarray(arrays["power"]).item()))
 
 
 def check_pairwise(config: Any) -> None:
