@@ -8,15 +8,19 @@ from core.pipeline import DEMO
 from core.runs import Run, RunInfo
 from dashboard import cache, state
 from dashboard.components.copy_link import copy_link
-from dashboard.panels import show_note
+from dashboard.panels import show_header, show_note
 from dashboard.viewers import history_phrase
 
 N_VIEWERS = 60
 """How many viewers the side bar offers; any other id can be typed."""
 
 
-def current_run() -> Run:
+def current_run(title: str = "", question: str = "") -> Run:
     """Give the run that is chosen.
+
+    Args:
+        title: Of the page, drawn with its question where there is no run: a page says what it is for before it can.
+        question: What the page answers.
 
     Raises:
         MissingStageError: Nothing was built yet.
@@ -24,8 +28,11 @@ def current_run() -> Run:
     """
     known = cache.runs()
     if not known:
+        if title:
+            show_header(title, question)
         command = cache.build_command(None if cache.built_stages() else DEMO)
-        raise MissingStageError(f"Nothing to show yet: the {cache.missing_stage()} was not built.", f"Run: {command}")
+        missing = cache.missing_stage().replace("sae", "SAE")
+        raise MissingStageError(f"Nothing to show yet: the {missing} was not built.", f"Run: {command}")
     return cache.run(state.run_id([info.id for info in known]))
 
 

@@ -34,12 +34,13 @@ from dashboard.panels import (
 )
 from dashboard.sidebar import current_run
 
+QUESTION = "What makes this concept fire, for whom, and what does moving it do?"
 N_ITEMS, N_PUSHED, N_CONCEPTS, N_NEAREST, N_VIEWERS = 20, 8, 7, 8, 10
 
 
 def run() -> None:
     """Draw the page."""
-    shown = current_run()
+    shown = current_run("Concept", QUESTION)
     concepts = cache.concepts(shown.id)
     table = shown.table
     j = state.neuron(len(concepts), int(concepts["neuron"].iloc[0]))
@@ -90,7 +91,7 @@ def show_head(shown: Run, facts: Any) -> None:
     if place is not None:
         chips.append((f"no. {place + 1} in the list", False))
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        show_header(label, "What makes this concept fire, for whom, and what does moving it do?", chips)
+        show_header(label, QUESTION, chips)
         with st.container(horizontal=True, width="content", gap="small"):
             st.button(
                 "Previous", icon=":material/chevron_left:", key="before", type="tertiary", disabled=before is None,

@@ -17,7 +17,7 @@ QUESTION = "Which concepts are there, and how well is the meaning of each one su
 
 def run() -> None:
     """Draw the page."""
-    shown = current_run()
+    shown = current_run("Concepts", QUESTION)
     concepts = cache.concepts(shown.id)
     state.filters()
     alive = int(concepts["alive"].sum())

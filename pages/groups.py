@@ -38,7 +38,7 @@ class Group(NamedTuple):
 
 def run() -> None:
     """Draw the page."""
-    shown = current_run()
+    shown = current_run("Groups", QUESTION)
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         show_header("Groups", QUESTION, [("simulated viewers", False)] * shown.dataset.simulated)
         download = st.empty()

@@ -35,8 +35,8 @@ QUESTION = "How far can this SAE be trusted, and what would make it better?"
 
 def run() -> None:
     """Draw the page."""
+    shown = current_run("SAE quality", QUESTION)
     show_header("SAE quality", QUESTION)
-    shown = current_run()
     show_measures(shown)
     if SOURCE in shown.meta("sae").config:
         show_note("It was trained elsewhere: how that went is not known here.")

@@ -21,6 +21,7 @@ from dashboard.panels import show_header, show_note, show_section
 from dashboard.sidebar import current_run, current_viewer
 from dashboard.viewers import Viewer, build_viewer, history_phrase, starting_concepts
 
+QUESTION = "What would this viewer be recommended if a concept counted more, or less?"
 N = 20
 N_TRIES = 4
 """Suggestions on an untouched page."""
@@ -30,9 +31,9 @@ STRENGTH = 0.5
 
 def run() -> None:
     """Draw the page."""
-    shown = current_run()
+    shown = current_run("Steer", QUESTION)
     steering = state.edits(shown.sae.config.d_sae, shown.id)
-    show_header("Steer", "What would this viewer be recommended if a concept counted more, or less?")
+    show_header("Steer", QUESTION)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         viewer = choose_viewer(shown)
         show_builder(shown)

@@ -93,12 +93,13 @@ def test_every_page_opens_on_a_full_workspace(full: Run, page: str) -> None:
 def test_every_page_says_how_to_begin_in_an_empty_workspace(empty: Path, page: str) -> None:
     html = shown(open_page(page))
     assert "python -m core" in html
+    assert "<h1>" in html, "what the page is for"
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_says_what_is_missing_in_a_half_built_workspace(half: Path, page: str) -> None:
     html = shown(open_page(page))
-    assert "sae" in html
+    assert "the SAE was not built" in html or "“sae” is missing" in html
     assert "python -m core build" in html
 
 
