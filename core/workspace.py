@@ -254,6 +254,16 @@ class Workspace:
         except OSError:
             return None
 
+    def written(self, folder: str, name: str) -> list[str]:
+        """Give the folders right below `folder` in which `write_bytes` wrote a file of this name, newest first."""
+        found = []
+        for file in self._file(folder, name).parent.glob(f"*/{name}"):
+            try:
+                found.append((file.stat().st_mtime, f"{folder}/{file.parent.name}"))
+            except OSError:  # gone since
+                continue
+        return [place for _, place in sorted(found, reverse=True)]
+
     def remove_files(self, folder: str) -> None:
         """Remove what was written into a folder that holds no artefacts, where there is one."""
         shutil.rmtree(self._file(folder, "any.file").parent, ignore_errors=True)

@@ -4,8 +4,8 @@ Plotly's code is 4.7 MB, which a browser needs a second or more to load and run;
 the page's own size on every screen and follow both themes. No function here calls Streamlit.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -44,6 +44,16 @@ def number(value: float, digits: int = 2) -> str:
     ('1,234.5', '–')
     """
     return f"{value:,.{digits}f}" if np.isfinite(value) else DASH
+
+
+def measured(values: Mapping[str, Any], name: str) -> float:
+    """Give a figure of a report; NaN where it could not be measured.
+
+    >>> measured({"ndcg": 0.25, "recall": None}, "ndcg"), measured({"recall": None}, "recall"), measured({}, "mpr")
+    (0.25, nan, nan)
+    """
+    found = values.get(name)
+    return float("nan") if found is None else float(found)
 
 
 def match_phrase(name: str, kind: str) -> str:

@@ -9,7 +9,7 @@ from core.recommenders.base import RECOMMENDERS, Entry
 from core.runs import SOURCE, Run
 from core.workspace import Meta
 from dashboard import cache
-from dashboard.charts import number, percent
+from dashboard.charts import measured, number, percent
 from dashboard.commands import data_request
 from dashboard.escape import command_html, for_html
 
@@ -144,8 +144,7 @@ def seconds(value: float) -> str:
 
 def value(model: Model, name: str) -> float:
     """Give a measured number of a recommender; NaN where there is none."""
-    found = model.trained.metrics.get(name) if model.trained else None
-    return float("nan") if found is None else float(found)
+    return measured(model.trained.metrics if model.trained else {}, name)
 
 
 def ends(model: Model, name: str) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from core.pipeline import DEMO
 from core.recommenders.base import entry
 from core.runs import Run
 from dashboard import cache
-from dashboard.charts import DASH, match_phrase, number, percent, table_html
+from dashboard.charts import DASH, match_phrase, measured, number, percent, table_html
 from dashboard.escape import for_html, for_markdown
 from dashboard.navigation import go, steer_edit
 from dashboard.panels import Metric, show_card, show_header, show_metrics, show_note, show_section
@@ -75,11 +75,11 @@ def show_funnel(shown: Run, report: dict[str, Any]) -> None:
         ),
         (
             "Recommender", entry(model["name"]).title,
-            f"{model['d_in']} numbers a viewer · recall@20 {number(_value(model, 'recall_at_20'), 3)}",
+            f"{model['d_in']} numbers a viewer · recall@20 {number(measured(model, 'recall_at_20'), 3)}",
         ),
         (
             "Sparse autoencoder", sae["preset"],
-            f"{sae['d_sae']:,} neurons · {number(_value(sae, 'l0'), 0)} active in a viewer",
+            f"{sae['d_sae']:,} neurons · {number(measured(sae, 'l0'), 0)} active in a viewer",
         ),
         ("Concepts", f"{int(frame['alive'].sum()):,} alive", f"{pure:,} with a purity of 80 % or more in their top 20"),
     ]  # fmt: skip
@@ -94,20 +94,20 @@ def show_funnel(shown: Run, report: dict[str, Any]) -> None:
 def show_measures(report: dict[str, Any]) -> None:
     """Draw the four numbers that say how good the lens is."""
     sae, neurons = report["sae"], report["neurons"]
-    random, raw = (_value(neurons["baselines"][name], "20") for name in ("random_directions", "raw_dimensions"))
+    random, raw = (measured(neurons["baselines"][name], "20") for name in ("random_directions", "raw_dimensions"))
     low, high = interval(sae, "ndcg")
     kept = f"95 %: {percent(1 - high)} to {percent(1 - low)}" if np.isfinite(low) else "no interval"
     kept = f"{kept}, n = {sae['n_unseen_viewers']:,}" if report["dataset"]["n_interactions"] else "no log was brought"
     show_metrics(
         [
-            Metric("fidelity", percent(1 - _value(sae, "ndcg_loss"), 1), kept),
-            Metric("overlap", number(_value(sae, "rbo_at_30")), "1 is identical"),
+            Metric("fidelity", percent(1 - measured(sae, "ndcg_loss"), 1), kept),
+            Metric("overlap", number(measured(sae, "rbo_at_30")), "1 is identical"),
             Metric(
-                "purity", percent(_value(neurons["paper_purity"], "20")),
+                "purity", percent(measured(neurons["paper_purity"], "20")),
                 f"random {percent(random)}, raw {percent(raw)}",
                 f"Purity@20, {neurons.get('n_concepts', 0)} concepts",
             ),
-            Metric("alive", f"{sae['alive']:,} of {sae['d_sae']:,}", f"{percent(_value(sae, 'dead_share'), 1)} dead"),
+            Metric("alive", f"{sae['alive']:,} of {sae['d_sae']:,}", f"{percent(measured(sae, 'dead_share'), 1)} dead"),
         ]
     )  # fmt: skip
 
@@ -149,12 +149,12 @@ def show_cost(report: dict[str, Any]) -> None:
     rows = []
     for name, title in (("recall", "Recall@20"), ("ndcg", "nDCG@20")):
         low, high = interval(sae, name)
-        change = -_value(sae, f"{name}_loss")
+        change = -measured(sae, f"{name}_loss")
         rows.append(
             [
                 title,
-                number(_value(sae, f"{name}_at_20_original"), 4),
-                number(_value(sae, f"{name}_at_20"), 4),
+                number(measured(sae, f"{name}_at_20_original"), 4),
+                number(measured(sae, f"{name}_at_20"), 4),
                 f"{change * 100:+.1f} %" if np.isfinite(change) else DASH,
                 f"{-high * 100:+.1f} to {-low * 100:+.1f} %" if np.isfinite(low) else DASH,
             ]
@@ -193,12 +193,6 @@ def interval(sae: dict[str, Any], name: str) -> tuple[float, float]:
     """Give the ends of the 95 % interval of a loss, as shares; NaN where there is none."""
     low, high = sae.get(f"{name}_loss_interval") or (math.nan, math.nan)
     return (math.nan, math.nan) if low is None or high is None else (float(low), float(high))
-
-
-def _value(values: dict[str, Any], key: str) -> float:
-    """Give a number of the report; NaN where it is missing or was not a number."""
-    found = values.get(key)
-    return math.nan if found is None else float(found)
 
 
 if __name__ == "__main__":

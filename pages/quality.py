@@ -1,7 +1,6 @@
 """SAE quality: how far one SAE can be trusted, and what a sweep would take instead."""
 
 from dataclasses import replace
-from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -17,6 +16,7 @@ from dashboard.charts import (
     curves_figure,
     figure,
     frontier_figure,
+    measured,
     number,
     percent,
     stability_figure,
@@ -57,12 +57,14 @@ def show_measures(shown: Run) -> None:
     again = stable.get("surviving_share", float("nan"))
     show_metrics(
         [
-            Metric("cosine", number(_value(sae, "cosine"), 3), f"{sae['n_unseen_viewers']:,} viewers"),
+            Metric("cosine", number(measured(sae, "cosine"), 3), f"{sae['n_unseen_viewers']:,} viewers"),
             Metric(
-                "overlap", number(_value(sae, "rbo_at_30")), f"Kendall's tau {number(_value(sae, 'kendall_at_30'))}"
+                "overlap", number(measured(sae, "rbo_at_30")), f"Kendall's tau {number(measured(sae, 'kendall_at_30'))}"
             ),
-            Metric("explained", percent(1 - _value(sae, "fvu"), 1), f"{number(_value(sae, 'l0'), 0)} neurons active"),
-            Metric("alive", f"{sae['alive']:,} of {sae['d_sae']:,}", f"{percent(_value(sae, 'dead_share'), 1)} dead"),
+            Metric(
+                "explained", percent(1 - measured(sae, "fvu"), 1), f"{number(measured(sae, 'l0'), 0)} neurons active"
+            ),
+            Metric("alive", f"{sae['alive']:,} of {sae['d_sae']:,}", f"{percent(measured(sae, 'dead_share'), 1)} dead"),
             Metric("stability", percent(again), "come again" if stable else "not measured"),
         ]
     )
@@ -208,12 +210,6 @@ def sweep_figure(sweep: StoredSweep, run_id: str) -> Figure:
     so_far = "" if len(spots) == sweep.n_points else f" · {len(spots)} of {sweep.n_points} so far"
     names = ("Loss of nDCG@20", "Mean purity@10")
     return frontier_figure(f"{sweep.title}{so_far}", sweep.why, spots, sweep.loss_bound, names)
-
-
-def _value(values: dict[str, Any], name: str) -> float:
-    """Give a figure of a report; NaN where it could not be measured."""
-    value = values.get(name)
-    return float("nan") if value is None else float(value)
 
 
 if __name__ == "__main__":

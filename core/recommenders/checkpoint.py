@@ -24,7 +24,7 @@ MAX_MEMBERS = 20_000
 
 LEGACY_STREAM = bytes.fromhex("80028a0a6cfc9c46f9206aa85019")
 """How a file begins that PyTorch before 1.6 saved."""
-AGAIN = "Load it in PyTorch, if you trust it, and save it again: torch.save(torch.load(f), f)."
+AGAIN = "Save it again where it was trained, with PyTorch 1.6 or newer and its own settings: torch.save(..., f)."
 DAMAGED = "Download or copy it again: it is damaged, or no checkpoint of PyTorch."
 
 DAMAGE = (

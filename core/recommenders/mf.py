@@ -16,7 +16,7 @@ bias b_u changes no ranking and is no part of the score.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -49,17 +49,9 @@ class MFConfig:
     epochs: int = 10
 
     def __post_init__(self) -> None:
-        check(
-            self.negatives in ("uniform", "popularity"),
-            f"recommender.negatives is {self.negatives!r}, expected uniform or popularity.",
-            "Set recommender.negatives to uniform or popularity.",
-        )
-        uniform = self.negatives == "uniform"
-        # Written down at once, so that what is saved says what was used.
-        if self.n_negatives is None:
-            object.__setattr__(self, "n_negatives", 5.0 if uniform else 1.0)
         if self.regularisation is None:
-            object.__setattr__(self, "regularisation", 0.2 if uniform else 0.65)
+            object.__setattr__(self, "regularisation", 0.65 if self.negatives == "popularity" else 0.2)
+        check_loss(self)
         for name in ("embedding_size", "epochs"):
             value = getattr(self, name)
             check(
@@ -67,13 +59,29 @@ class MFConfig:
                 f"recommender.{name} is {value}, expected at least 1.",
                 f"Set recommender.{name} to 1 or more.",
             )
-        for name in ("n_negatives", "regularisation"):
-            value = getattr(self, name)
-            check(
-                1e-4 <= value <= 1e4,
-                f"recommender.{name} is {value:g}, expected 0.0001 to 10,000.",
-                f"Set recommender.{name} to about 1.",
-            )
+
+
+def check_loss(config: Any) -> None:
+    """Check the settings of the loss, which NCF's fold-in has too, and write down how many negatives there are.
+
+    Raises:
+        ConfigError: One of them is out of range.
+    """
+    check(
+        config.negatives in ("uniform", "popularity"),
+        f"recommender.negatives is {config.negatives!r}, expected uniform or popularity.",
+        "Set recommender.negatives to uniform or popularity.",
+    )
+    # Written down at once, so that what is saved says what was used.
+    if config.n_negatives is None:
+        object.__setattr__(config, "n_negatives", 5.0 if config.negatives == "uniform" else 1.0)
+    for name in ("n_negatives", "regularisation"):
+        value = getattr(config, name)
+        check(
+            1e-4 <= value <= 1e4,
+            f"recommender.{name} is {value:g}, expected 0.0001 to 10,000.",
+            f"Set recommender.{name} to about 1.",
+        )
 
 
 class MF(LinearRecommender):

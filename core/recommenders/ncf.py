@@ -30,6 +30,7 @@ from core.configs import check
 from core.data.dataset import Dataset, Histories, to_matrix
 from core.progress import Progress, no_progress
 from core.recommenders.base import NonLinearRecommender, require_interactions, resolve
+from core.recommenders.mf import check_loss
 from core.recommenders.mf_training import prior_strength
 from core.recommenders.ncf_network import Network, fold_in
 
@@ -69,14 +70,7 @@ class NCFConfig:
     learning_rate: float = 0.01
 
     def __post_init__(self) -> None:
-        check(
-            self.negatives in ("uniform", "popularity"),
-            f"recommender.negatives is {self.negatives!r}, expected uniform or popularity.",
-            "Set recommender.negatives to uniform or popularity.",
-        )
-        # Written down at once, so that what is saved says what was used.
-        if self.n_negatives is None:
-            object.__setattr__(self, "n_negatives", 5.0 if self.negatives == "uniform" else 1.0)
+        check_loss(self)
         for name in ("embedding_size", "teacher_size", "epochs", "min_steps"):
             value = getattr(self, name)
             check(
@@ -94,13 +88,6 @@ class NCFConfig:
             f"recommender.gmf_size is {self.gmf_size}, expected 0 or more.",
             "Set recommender.gmf_size to 0.",
         )
-        for name in ("n_negatives", "regularisation"):
-            value = getattr(self, name)
-            check(
-                1e-4 <= value <= 1e4,
-                f"recommender.{name} is {value:g}, expected 0.0001 to 10,000.",
-                f"Set recommender.{name} to about {'5' if name == 'n_negatives' else '0.03'}.",
-            )
         check(
             self.learning_rate > 0,
             f"recommender.learning_rate is {self.learning_rate:g}, expected more than 0.",

@@ -34,8 +34,7 @@ def sweeps_of(workspace: Workspace, recommender: str) -> list[StoredSweep]:
         workspace: Where they lie.
         recommender: Id of the artefact.
     """
-    files = sorted(workspace.path.glob(f"{FOLDER}/*/{JSON}"), key=lambda f: f.stat().st_mtime, reverse=True)
-    found = [_read(workspace.read_text(f"{FOLDER}/{file.parent.name}", JSON), recommender) for file in files]
+    found = [_read(workspace.read_text(place, JSON), recommender) for place in workspace.written(FOLDER, JSON)]
     return [sweep for sweep in found if sweep is not None]
 
 

@@ -276,3 +276,13 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one_whole(
 def test_a_file_never_lies_among_artefacts_or_outside(workspace: Workspace, folder: str, name: str) -> None:
     with pytest.raises(ValueError, match="is no"):
         workspace.write_text(folder, name, "")
+
+
+def test_folders_with_a_written_file_come_newest_first(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    assert workspace.written("sweeps", "sweep.json") == []
+    for age, name in ((30, "older"), (10, "newest"), (20, "between")):
+        file = workspace.write_text(f"sweeps/{name}", "sweep.json", "{}")
+        os.utime(file, (1e9 - age, 1e9 - age))
+    workspace.write_text("sweeps/another", "points.csv", "")
+    assert workspace.written("sweeps", "sweep.json") == ["sweeps/newest", "sweeps/between", "sweeps/older"]
