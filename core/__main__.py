@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from core.analyse_command import AnalysesOption, analyse_command, say_analysed
 from core.configs import check
 from core.data.download import CATALOGUE, available, fetch
 from core.doctor import examine
@@ -63,9 +64,12 @@ def demo(
     """Build the embedded demo once (simulated viewers), then open the dashboard."""
     if not build_only:
         _check_port(port)
-    say_built(_build(DEMO, DEMO_WORKSPACE, None))
-    if not build_only:
-        _serve(DEMO_WORKSPACE, port)
+    run = _build(DEMO, DEMO_WORKSPACE, None)
+    say_built(run)
+    if build_only:
+        say_analysed(run)
+    else:
+        _serve(DEMO_WORKSPACE, port, run)
 
 
 @app.command()
@@ -108,6 +112,7 @@ def build_command(
     data_dir: DataDirOption = None,
     seed: SeedOption = 0,
     set_: SetOption = None,
+    analyses: AnalysesOption = True,
     json_: JsonOption = None,
 ) -> None:
     """Build a dataset, a recommender, an SAE and its neurons; what is already built is not built again."""
@@ -117,7 +122,10 @@ def build_command(
         f"Give --preset, one of: {', '.join(PRESETS)}.",
     )
     request = BuildRequest(dataset, recommender, preset, seed, data_dir, read_settings(set_), stability)
-    say_built(_build(request, workspace, json_))
+    run = _build(request, workspace, json_)
+    say_built(run)
+    if analyses:
+        say_analysed(run)
 
 
 @app.command()
@@ -163,6 +171,7 @@ def doctor(workspace: WorkspaceOption = DEFAULT_WORKSPACE, data_dir: DataDirOpti
         raise typer.Exit(2)
 
 
+app.command("analyse")(analyse_command)
 app.command("sweep")(sweep_command)
 app.command("export-sae")(export_sae_command)
 app.command("train-sae")(train_sae_command)
@@ -189,7 +198,8 @@ def _check_port(port: int) -> None:
             ) from None
 
 
-def _serve(workspace: Path, port: int) -> None:
+def _serve(workspace: Path, port: int, unfinished: Run | None = None) -> None:
+    """Open the dashboard until it is stopped; the analyses of a run are made beside it, so that nobody waits."""
     typer.echo(f"SteerLens: http://127.0.0.1:{port}  (Ctrl-C stops it)")
     env = os.environ | {"STEERLENS_WORKSPACE": str(workspace.resolve())}
     command = [
@@ -197,7 +207,19 @@ def _serve(workspace: Path, port: int) -> None:
         "--server.port", str(port), "--server.address", "127.0.0.1",
         "--server.headless", "false" if _has_desktop() else "true",  # with a desktop, the browser opens by itself
     ]  # fmt: skip
-    raise typer.Exit(subprocess.run(command, env=env, check=False).returncode)
+    beside = _analyse_beside(workspace, unfinished) if unfinished is not None else None
+    try:
+        code = subprocess.run(command, env=env, check=False).returncode
+    finally:
+        if beside is not None and beside.poll() is None:
+            beside.terminate()
+            beside.wait()
+    raise typer.Exit(code)
+
+
+def _analyse_beside(workspace: Path, run: Run) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "core", "analyse", "--workspace", str(workspace), "--run", run.id]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _has_desktop() -> bool:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 
 import typer
 
+from core.analyse_command import say_analysed
 from core.configs import check
 from core.data.brought import Tables
 from core.errors import one_line
@@ -165,6 +166,7 @@ def import_sae(
         done = adopt_sae(brought.sae, base, name=called, source=brought.source, progress=progress)
     write_json(done.report, json_)
     say_built(done)
+    say_analysed(done)
 
 
 class _Choices(NamedTuple):
@@ -188,3 +190,4 @@ def _adopt(bring: Callable[[Progress], Brought], chosen: _Choices) -> None:
     for note in run.full.notes:
         typer.echo(f"  {one_line(note)}")
     say_built(run)
+    say_analysed(run)

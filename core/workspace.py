@@ -32,6 +32,9 @@ FORMAT = 1
 """Version of the folder format. A folder of another version is refused, never guessed at."""
 
 STAGES = ("dataset", "split", "recommender", "sae", "neurons")
+ANALYSES = ("associations", "relatives", "responses", "audit", "map")
+"""What may be known of a finished run on top; no stage depends on one."""
+FOLDERS = (*STAGES, *ANALYSES)
 META = "meta.json"
 ARRAYS = "arrays.safetensors"
 WRITING = ".writing-"
@@ -271,7 +274,7 @@ class Workspace:
     def check(self) -> list[str]:
         """Read every artefact with its checksums and give a sentence for each that is not whole."""
         faults = []
-        for stage in STAGES:
+        for stage in FOLDERS:
             for folder in self._folders(stage):
                 try:
                     meta = self.meta(stage, folder.name)
@@ -287,14 +290,14 @@ class Workspace:
 
     def _file(self, folder: str, name: str) -> Path:
         words = folder.split("/")
-        if words[0] in STAGES or not all(re.fullmatch(r"[a-z0-9-]{1,60}", w) for w in words):
+        if words[0] in FOLDERS or not all(re.fullmatch(r"[a-z0-9-]{1,60}", w) for w in words):
             raise ValueError(f"{folder!r} is no folder for files beside the artefacts")
         if not re.fullmatch(r"[a-z0-9_-]+\.[a-z]+", name):
             raise ValueError(f"{name!r} is no name of a file")
         return self.path.joinpath(*words, name)
 
     def _folder(self, stage: str, id_: str) -> Path:
-        if stage not in STAGES or not re.fullmatch(r"[a-z0-9-]{1,60}", id_):
+        if stage not in FOLDERS or not re.fullmatch(r"[a-z0-9-]{1,60}", id_):
             raise MissingStageError(f"{stage}/{id_[:60]!r} is no artefact.", "Use an id as the program shows it.")
         return self.path / stage / id_
 
@@ -321,7 +324,7 @@ class Workspace:
         """Remove what killed builds left behind: folders whose writer is gone."""
         for left in stage_folder.glob(f"{WRITING}*"):
             pid = left.name.removeprefix(WRITING).partition("-")[0]
-            if pid.isdigit() and int(pid) != os.getpid() and not _lives(int(pid)):
+            if pid.isdigit() and int(pid) != os.getpid() and not lives(int(pid)):
                 shutil.rmtree(left, ignore_errors=True)
 
     def _stale(self, folder: Path, why: str) -> StaleArtefactError:
@@ -397,7 +400,8 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def _lives(pid: int) -> bool:
+def lives(pid: int) -> bool:
+    """Say whether a process is there."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 from scipy import sparse
 
+from core.analyses.base import Made, find, id_of
 from core.data.groups import popularity_groups
 from core.evaluation.ranking import Interval
 from core.neurons.concepts import concepts_of
@@ -95,6 +96,12 @@ def build_command(request: BuildRequest | None = None, verb: str = "build", more
     words += ["--seed", str(request.seed)] if request.seed else []
     words += [part for name, value in request.settings.items() for part in ("--set", f"{name}={value}")]
     return shlex.join(["python", "-m", "core", verb, *words, *more, "--workspace", str(workspace.path)])
+
+
+def analyse_command(run_id: str, name: str) -> str:
+    """Give the command that makes an analysis of a run."""
+    words = ["python", "-m", "core", "analyse", "--what", name, "--run", run_id]
+    return shlex.join([*words, "--workspace", str(workspace_path())])
 
 
 def sweeps(recommender_id: str) -> list[StoredSweep]:
@@ -198,3 +205,16 @@ def contrast(run_id: str, of: Of, a: tuple[str, str], b: tuple[str, str] | None)
     first = kinds[a[0]].group(a[1])
     second = ~first if b is None else kinds[b[0]].group(b[1])
     return contrast_of(activations(run_id, of), first, second)
+
+
+def analysis(run_id: str, name: str) -> Made | None:
+    """Give an analysis of a run; None where it was not made yet. Not to be changed."""
+    opened = run(run_id)
+    if not opened.workspace.has(name, id_of(opened, name)):
+        return None
+    return _analysis(str(workspace_path()), run_id, name)
+
+
+@st.cache_resource(max_entries=20, show_spinner=False)
+def _analysis(path: str, run_id: str, name: str) -> Made | None:
+    return find(_run(path, run_id), name)

@@ -5,6 +5,9 @@ from typing import Literal, NamedTuple
 
 import streamlit as st
 
+from core.analyses.base import KNOWN, working_on
+from core.runs import Run
+from dashboard import cache, guard
 from dashboard.charts import Figure
 from dashboard.escape import command_html, for_html, for_markdown
 from dashboard.glossary import TERMS
@@ -78,3 +81,23 @@ def show_figure(figure: Figure) -> None:
     """Draw a chart in a card."""
     with st.container(border=True, height="stretch"):
         st.html(figure.html)
+
+
+def show_missing(run: Run, name: str) -> None:
+    """Draw what stands where an analysis of a run is not there yet: that it is being made, or how to make it."""
+    if working_on(run) is None:
+        command = cache.analyse_command(run.id, name)
+        show_card(f"Not computed yet: {KNOWN[name].title}", "This makes it, beside the open page:", command)
+    else:
+        _wait_for(run.id, name)
+
+
+@st.fragment(run_every=3)
+def _wait_for(run_id: str, name: str) -> None:
+    """Say that an analysis is on its way, look again every few seconds, and draw the page anew when it is there."""
+    with guard.boundary():
+        run = cache.run(run_id)
+        if cache.analysis(run_id, name) is not None or working_on(run) is None:
+            st.rerun()
+        current = KNOWN[working_on(run) or name].title
+        show_card(f"Being computed: {KNOWN[name].title}", f"The page shows it as soon as it is there. Now: {current}.")

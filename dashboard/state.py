@@ -223,6 +223,51 @@ def save_watched() -> None:
         del st.query_params[WATCHED]
 
 
+def page_choice(key: str, known: Sequence[str] | IdMap | None, default: str) -> str:
+    """Give a choice of one page: of the address, else what was last chosen in this session, else `default`.
+
+    The address holds all but the default, so that a link shows the same. What was chosen before on another run, and
+    is not known here, is left.
+
+    Args:
+        key: As the address writes it; no page uses another's.
+        known: What can be chosen; None where every text can, which the page then checks.
+        default: What is chosen at first.
+
+    Raises:
+        ConfigError: The address names something else.
+    """
+    named, kept = _first(key), st.session_state.get(f"chosen_{key}", default)
+    if named is not None and known is not None and named not in known:
+        choices = list(known.ids if isinstance(known, IdMap) else known)
+        raise ConfigError(
+            f"{key}={one_line(named, 60)} in the address is not one of those there are{near(named, choices)}.",
+            f"Remove {key}= from the address, or choose on the page.",
+        )
+    chosen = str(named if named is not None else kept if known is None or kept in known else default)
+    st.session_state[f"chosen_{key}"] = chosen
+    if chosen != default and named is None:
+        st.query_params[key] = chosen
+    return chosen
+
+
+def set_page_choice(key: str, value: str | None) -> None:
+    """Choose on a page, None for its default; for callbacks."""
+    st.session_state.pop(f"chosen_{key}", None)
+    if value is None:
+        if key in st.query_params:
+            del st.query_params[key]
+    else:
+        st.session_state[f"chosen_{key}"] = value
+        st.query_params[key] = value
+
+
+def take_page_choice(key: str) -> None:
+    """Take over what the widget of a page's choice holds (see `show_choice`); for callbacks."""
+    value = st.session_state.get(f"{key}_widget")
+    set_page_choice(key, None if value is None else str(value))
+
+
 def contrast(run: str) -> dict[str, str]:
     """Give what the address says of the two groups, else what was last chosen on this run."""
     named = {key: text for key in CONTRAST if (text := _first(key)) is not None}
