@@ -15,7 +15,10 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numba import njit
 
-__all__ = ["adam", "add", "backward_decode", "backward_encode", "decode", "fired", "largest", "reaching"]
+__all__ = [
+    "adam", "add", "backward_decode", "backward_encode", "compiled", "decode", "fired", "largest", "least_of_largest",
+    "reaching",
+]  # fmt: skip
 
 SUMS = {"reassoc", "contract", "nsz"}
 """What a compiler may do to sums: take them in vectors. Numbers that are not finite stay so."""
@@ -26,20 +29,20 @@ LANES = 16
 Loop = TypeVar("Loop", bound=Callable[..., Any])
 
 
-def _compiled(**options: Any) -> Callable[[Loop], Loop]:
+def compiled(**options: Any) -> Callable[[Loop], Loop]:
     """Give the decorator that compiles a function; with no place for machine code, every process makes its own."""
 
-    def compiled(loop: Loop) -> Loop:
+    def made(loop: Loop) -> Loop:
         try:
             return cast(Loop, njit(cache=True, **options)(loop))
         except RuntimeError:  # neither beside this file nor in the user's cache can be written
             return cast(Loop, njit(**options)(loop))
 
-    return compiled
+    return made
 
 
-@_compiled(fastmath=SUMS, error_model="numpy")
-def _least_of_largest(values: np.ndarray, k: int) -> np.float32:
+@compiled(fastmath=SUMS, error_model="numpy")
+def least_of_largest(values: np.ndarray, k: int) -> np.float32:
     """Give a number that `k` of the values reach, 1 <= k <= len(values), by bisection.
 
     Others than the k largest reach it only where they tie with the least of these. A value that is not a number reaches
@@ -70,7 +73,7 @@ def _least_of_largest(values: np.ndarray, k: int) -> np.float32:
             high = middle
 
 
-@_compiled(fastmath=SUMS, error_model="numpy")
+@compiled(fastmath=SUMS, error_model="numpy")
 def _n_reaching(values: np.ndarray, least: np.float32) -> np.float32:
     """Give how many values are at least `least`; sums in float32, exact below 2^24, are the faster ones."""
     n = np.float32(0)
@@ -79,7 +82,7 @@ def _n_reaching(values: np.ndarray, least: np.float32) -> np.float32:
     return n
 
 
-@_compiled(fastmath=SUMS, error_model="numpy")
+@compiled(fastmath=SUMS, error_model="numpy")
 def largest(products: np.ndarray, bias: np.ndarray, k: int, values: np.ndarray, where: np.ndarray) -> None:
     """Choose the k largest numbers of each row of `products + bias`; of equal ones any, always the same.
 
@@ -106,7 +109,7 @@ def largest(products: np.ndarray, bias: np.ndarray, k: int, values: np.ndarray, 
             for j in range(len(strip)):
                 v = strip[j] + biases[j]
                 tops[j] = v if v > tops[j] else tops[j]
-        least = _least_of_largest(tops, k)
+        least = least_of_largest(tops, k)
         n_columns = n_found = 0
         for j in range(width):  # written always, kept where the next one is not written over it
             columns[n_columns] = j
@@ -119,7 +122,7 @@ def largest(products: np.ndarray, bias: np.ndarray, k: int, values: np.ndarray, 
         _choose(kept[:n_found], found[:n_found], values[i], where[i])
 
 
-@_compiled(fastmath=SUMS, error_model="numpy")
+@compiled(fastmath=SUMS, error_model="numpy")
 def add(products: np.ndarray, bias: np.ndarray) -> None:
     """Add `bias` (m,) to each row of `products` (n, m)."""
     for i in range(len(products)):
@@ -128,7 +131,7 @@ def add(products: np.ndarray, bias: np.ndarray) -> None:
             row[j] += bias[j]
 
 
-@_compiled(fastmath=SUMS, error_model="numpy")
+@compiled(fastmath=SUMS, error_model="numpy")
 def reaching(rows: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give the numbers of `rows` (n, m) that are at least `least` (m,): (n_found,), with their rows and columns."""
     n, m = rows.shape
@@ -152,11 +155,11 @@ def reaching(rows: np.ndarray, least: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return values, row_of, column_of
 
 
-@_compiled(error_model="numpy")
+@compiled(error_model="numpy")
 def _choose(kept: np.ndarray, found: np.ndarray, values: np.ndarray, where: np.ndarray) -> None:
     """Fill `values` (k,) with the k largest of `kept`, of equal ones the first, and `where` with their `found`."""
     k, n_found, taken = len(where), len(kept), 0
-    least = _least_of_largest(kept, k) if n_found > k else np.float32(-np.inf)
+    least = least_of_largest(kept, k) if n_found > k else np.float32(-np.inf)
     for c in range(n_found):
         if taken < k and (kept[c] > least or n_found == k):
             values[taken], where[taken] = max(kept[c], np.float32(0)), found[c]
@@ -169,7 +172,7 @@ def _choose(kept: np.ndarray, found: np.ndarray, values: np.ndarray, where: np.n
         values[:], where[:] = np.float32(np.nan), np.arange(k)
 
 
-@_compiled(fastmath=SUMS, error_model="numpy")
+@compiled(fastmath=SUMS, error_model="numpy")
 def decode(values: np.ndarray, where: np.ndarray, W_dec: np.ndarray, levels: np.ndarray, out: np.ndarray) -> None:
     """Fill `out` (n_levels, n, d_in): what the neurons up to each level make of the activations."""
     n_levels, n, d_in = out.shape
@@ -197,7 +200,7 @@ def decode(values: np.ndarray, where: np.ndarray, W_dec: np.ndarray, levels: np.
                     sums[j] += a * P[j]
 
 
-@_compiled()
+@compiled()
 def fired(values: np.ndarray, where: np.ndarray, out: np.ndarray) -> None:
     """Set `out` (d_sae,) bool for the neurons of which some activation is above 0."""
     for i in range(values.shape[0]):
@@ -206,7 +209,7 @@ def fired(values: np.ndarray, where: np.ndarray, out: np.ndarray) -> None:
                 out[where[i, p]] = True
 
 
-@_compiled()
+@compiled()
 def _by_neuron(kept: np.ndarray, where: np.ndarray, d_sae: int) -> tuple[np.ndarray, np.ndarray]:
     """Give the `kept` pairs by neuron: those of neuron j are `pairs[start[j] : start[j + 1]]`, in the order of rows."""
     flat_kept, flat_where = kept.ravel(), where.ravel()
@@ -226,7 +229,7 @@ def _by_neuron(kept: np.ndarray, where: np.ndarray, d_sae: int) -> tuple[np.ndar
     return start, pairs
 
 
-@_compiled(fastmath=SUMS, error_model="numpy")
+@compiled(fastmath=SUMS, error_model="numpy")
 def backward_decode(
     gradient: np.ndarray,
     values: np.ndarray,
@@ -262,7 +265,7 @@ def backward_decode(
             flat_to_values[pair] = product
 
 
-@_compiled(fastmath=SUMS, error_model="numpy")
+@compiled(fastmath=SUMS, error_model="numpy")
 def backward_encode(
     gradient: np.ndarray,
     values: np.ndarray,
@@ -295,7 +298,7 @@ def backward_encode(
         to_bias[j] = total
 
 
-@_compiled(fastmath=SUMS, error_model="numpy")
+@compiled(fastmath=SUMS, error_model="numpy")
 def adam(
     parameter: np.ndarray,
     gradient: np.ndarray,

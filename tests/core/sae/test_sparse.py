@@ -240,4 +240,4 @@ def test_loops_are_compiled_too_where_no_machine_code_can_be_kept(monkeypatch):
 
     with pytest.raises(RuntimeError, match="no locator available"):
         numba.njit(cache=True)(first)
-    assert kernels._compiled(error_model="numpy")(first)(np.array([3.0, 4.0])) == 3
+    assert kernels.compiled(error_model="numpy")(first)(np.array([3.0, 4.0])) == 3
