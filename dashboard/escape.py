@@ -9,6 +9,9 @@ LIMIT = 120
 """Longest untrusted text that is shown whole, in characters."""
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>$~:&^=@/])")
+_ADDRESS = re.compile(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)", re.IGNORECASE)
+_WORD_JOINER = "\u2060"
+"""Seen by nobody. Streamlit's Markdown links bare addresses after it has taken the backslashes away."""
 _OPTION = re.compile(r" (?=--)")
 _FORMULA = ("=", "+", "-", "@")
 
@@ -17,12 +20,12 @@ def for_markdown(text: object, limit: int = LIMIT) -> str:
     r"""Make text literal where Streamlit reads Markdown: labels of widgets, headings, metrics, captions.
 
     Bold, links, pictures, LaTeX (`$`), colours and icons (`:name:`, `:red[]`), HTML and bare addresses all lose their
-    meaning: every sign that could start one gets a backslash.
+    meaning: every sign that could start one gets a backslash, every address an invisible sign in its middle.
 
     >>> print(for_markdown("*$5* :red[x]"))
     \*\$5\* \:red\[x\]
     """
-    return _MARKDOWN.sub(r"\\\1", one_line(str(text), limit))
+    return _MARKDOWN.sub(r"\\\1", _ADDRESS.sub(_WORD_JOINER, one_line(str(text), limit)))
 
 
 def for_html(text: object, limit: int = LIMIT) -> str:

@@ -13,6 +13,7 @@ from core.workspace import Workspace
 from tests.conftest import tiny_request, write_tiny
 from tests.dashboard.generated import HOSTILE
 
+HOSTILE_IDS = ("<img src=x onerror=window.__pwned=1>", "**$\\alpha$**[a](javascript:window.__pwned=1)", "=1+1|a&b?c#d")
 HOSTILE_GENRES = ("<b onclick=x>Gore</b>", "$\\frac{1}{0}$ **loud**", "![x](http://evil.test/g.png)")
 
 
@@ -48,13 +49,20 @@ def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A finished run whose titles and genres try to be markup, scripts, formulas and pictures."""
+    """A finished run whose titles, genres, tags, ids and attributes try to be markup, scripts, formulas, pictures."""
     folder = write_tiny(tmp_path_factory.mktemp("data") / "hostile")
     items = pd.read_csv(folder / "items.csv")
     writable = [text.replace("\x00", "").encode("utf-8", "ignore").decode() for text in HOSTILE]
     items["title"] = [f"{writable[i % len(writable)]} {i}" for i in range(len(items))]
     items["genres"] = [HOSTILE_GENRES[i % 3] for i in range(len(items))]
+    items["tags"] = [f"{HOSTILE_IDS[i % 2]}|{HOSTILE_GENRES[i % 2]} tag" for i in range(len(items))]
     items.to_csv(folder / "items.csv", index=False)
+    log = pd.read_csv(folder / "interactions.csv")
+    log["user_id"] = log["user_id"].replace({f"viewer {80 + i}": name for i, name in enumerate(HOSTILE_IDS)})
+    log.to_csv(folder / "interactions.csv", index=False)
+    users = pd.DataFrame({"user_id": log["user_id"].unique()})
+    users["<b>age</b> $x$"] = [HOSTILE_GENRES[i % 3] for i in range(len(users))]
+    users.to_csv(folder / "users.csv", index=False)
     return build(tiny_request(folder), Workspace(tmp_path_factory.mktemp("workspaces") / "hostile"))
 
 

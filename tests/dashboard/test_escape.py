@@ -14,7 +14,7 @@ SIGNS = "\\`*_{}[]()#+-.!|<>$~:&^=@/"
 
 @pytest.mark.parametrize("sign", SIGNS)
 def test_every_sign_that_markdown_reads_gets_a_backslash(sign: str) -> None:
-    assert for_markdown(f"a{sign}b") == f"a\\{sign}b"
+    assert for_markdown(f"a{sign}b").replace("\u2060", "") == f"a\\{sign}b"
 
 
 def test_plain_words_stay_as_they_are() -> None:
