@@ -1,8 +1,8 @@
 """What was built: the runs of a workspace, opened as they are asked for, and a viewer's lists in them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from core.data.dataset import Dataset
 from core.data.split import Split
 from core.errors import MissingStageError, near
 from core.neurons.groups import Of
+from core.neurons.shards import Shard, shards_of
 from core.neurons.table import NeuronTable
 from core.recommenders.base import Recommender, embed_users, rank, recommender_class
 from core.report import assemble
@@ -144,6 +145,18 @@ class Run:
             sparse.csr_matrix(self.sae.encode(embed_users(self.recommender, self.dataset, part))) for part in chunks
         ]
         return sparse.vstack(parts, format="csc")
+
+    def shards(self, of: Of, rows: np.ndarray | None = None) -> Iterator[Shard]:
+        """Give the activations of viewers, or of items each seen alone, some at a time, with their row numbers.
+
+        Args:
+            of: Which.
+            rows: The row numbers, for example `core.neurons.shards.sampled`; all by default.
+        """
+        n = self.dataset.n_items if of == "items" else self.dataset.n_users
+        probes = self.recommender.probe_items() if of == "items" else None
+        embed = partial(embed_users, self.recommender, self.dataset) if probes is None else probes.__getitem__
+        return shards_of(self.sae, embed, np.arange(n) if rows is None else rows)
 
     def three_lists(self, embeddings: np.ndarray, seen: list[np.ndarray], steering: Steering, n: int) -> ThreeLists:
         """Give the original, reconstructed and steered top-n lists of some viewers, seen items left out.
