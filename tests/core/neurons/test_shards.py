@@ -1,6 +1,7 @@
 """Whatever way rows are cut into shards and put together again, the figures are those of all rows at once."""
 
 from functools import reduce
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -71,7 +72,7 @@ def test_one_pass_gives_what_a_naive_look_at_all_rows_gives(seed):
         assert stats.top_ids[j].tolist() == [ids[i] for i in best] + [-1] * (TOP - len(best))
         assert stats.top_values[j][: len(best)].tolist() == [acts[i, j] for i in best]
         borders = edges()
-        inside = [int(((acts[fires, j] >= a) & (acts[fires, j] < b)).sum()) for a, b in zip(borders, borders[1:])]
+        inside = [int(((acts[fires, j] >= a) & (acts[fires, j] < b)).sum()) for a, b in pairwise(borders)]
         np.testing.assert_array_equal(stats.counts[j], inside)
 
 
