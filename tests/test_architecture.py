@@ -88,12 +88,22 @@ def test_torch_is_imported_only_by_the_sae_and_the_recommenders() -> None:
     assert found + offenders("dashboard", "torch") + offenders("pages", "torch") == []
 
 
+def test_maps_are_laid_out_in_one_module_and_drawn_in_one() -> None:
+    libraries = ("umap", "sklearn")
+    assert offenders("core", *libraries, but=("core.neurons.layout",)) + offenders("dashboard", *libraries) == []
+    assert offenders("core", "core.neurons.layout", but=("core.analyses.map",)) == []
+    assert offenders("dashboard", "plotly", but=("dashboard.charts_map",)) + offenders("pages", "plotly", "umap") == []
+    assert offenders("dashboard", "core.neurons.layout", "core.analyses.map", "dashboard.charts_map") == []
+
+
 def test_pages_never_import_pages() -> None:
     assert offenders("pages", "pages") == []
 
 
 def test_charts_never_call_streamlit() -> None:
-    assert offenders("dashboard.charts", "streamlit") == []
+    charts = {name_of(path) for path in SOURCES if path.stem.startswith("charts")}
+    assert len(charts) > 1
+    assert [found for module in sorted(charts) for found in offenders(module, "streamlit")] == []
 
 
 def test_imports_are_absolute_and_at_the_top() -> None:
@@ -129,7 +139,8 @@ def test_nothing_unpickles() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["core.pipeline", "core.runs", "core.neurons.table", "core.steering.steering", "core.report"]
+    "module",
+    ["core.pipeline", "core.runs", "core.neurons.table", "core.steering.steering", "core.report", "core.analyses.base"],
 )
 def test_the_common_path_imports_no_heavy_library(module: str) -> None:
     code = f"import sys, {module}; print(*(set(sys.modules) & {{'torch', 'umap', 'sklearn', 'numba', 'plotly'}}))"

@@ -42,7 +42,9 @@ class Made(NamedTuple):
     metrics: Mapping[str, Any]
 
 
-KNOWN: dict[str, Analysis] = {}
+KNOWN: dict[str, Analysis] = {
+    "map": Analysis("the map", "core.analyses.map:make", 1),
+}
 """In the order in which they are made: one may read those before it with `find`."""
 
 
