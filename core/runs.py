@@ -65,6 +65,7 @@ class Run:
     def __init__(self, workspace: Workspace, ids: Mapping[str, str]) -> None:
         self.workspace = workspace
         self.ids = dict(ids)
+        self.label_revision = 0
 
     @property
     def id(self) -> str:
@@ -116,10 +117,25 @@ class Run:
         return SAE.from_arrays(from_dict(SAEConfig, meta.metrics["model"], "sae."), arrays)
 
     @cached_property
-    def table(self) -> NeuronTable:
-        """What each neuron stands for."""
+    def built_table(self) -> NeuronTable:
+        """What each neuron stands for, with the labels that the build gave."""
         id_ = self.meta("neurons").id
         return NeuronTable.from_saved(self.workspace.arrays("neurons", id_), self.workspace.tables("neurons", id_))
+
+    @cached_property
+    def table(self) -> NeuronTable:
+        """What each neuron stands for; see `relabel`."""
+        return self.built_table
+
+    def relabel(self, labels: Mapping[int, tuple[str, str]], revision: int) -> None:
+        """Show other labels than those of the build from now on.
+
+        Args:
+            labels: Neuron -> (label, its source); the others have the label of the build.
+            revision: Which labels these are; `label_revision` holds it.
+        """
+        self.table = self.built_table.with_labels(labels) if labels else self.built_table
+        self.label_revision = revision
 
     @cached_property
     def report(self) -> dict[str, Any]:

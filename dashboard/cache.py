@@ -11,6 +11,7 @@ import streamlit as st
 from scipy import sparse
 
 from core.analyses.base import Made, find, id_of
+from core.audience import Audience, audience_of
 from core.data.groups import popularity_groups
 from core.evaluation.ranking import Interval
 from core.neurons.concepts import concepts_of
@@ -24,6 +25,7 @@ from core.recommenders.costs import estimate as cost_of
 from core.report import compare_viewers
 from core.runs import SOURCE, Run, RunInfo, list_recommenders, list_runs, open_run
 from core.runs import newest_split as find_newest_split
+from core.store import Store, basis_of, open_store
 from core.sweep.stored import StoredSweep, sweeps_of
 from core.workspace import STAGES, Meta, Workspace
 from dashboard.components.steer import Catalogue, pack_items
@@ -45,10 +47,38 @@ def runs() -> list[RunInfo]:
 def run(run_id: str) -> Run:
     """Give a run, loaded once for all sessions.
 
+    Its labels are those of people where they gave one: whoever reads `run(...).table` shows them. What is cached of
+    labels has `label_revision` in its key.
+
     Raises:
         MissingStageError: There is none of this id.
     """
-    return _run(str(workspace_path()), run_id)
+    opened = _run(str(workspace_path()), run_id)
+    sae = basis_of(opened.ids, "neurons")
+    revision = store().label_revision(sae)
+    if revision != opened.label_revision:
+        labels = store().labels(sae)
+        opened.relabel({neuron: (label.text, label.source) for neuron, label in labels.items()}, revision)
+    return opened
+
+
+def label_revision(run_id: str) -> int:
+    """Give a number that changes whenever a person labels a concept of this run's SAE."""
+    return store().label_revision(basis_of(_run(str(workspace_path()), run_id).ids, "neurons"))
+
+
+def store() -> Store:
+    """Give what people wrote.
+
+    Raises:
+        UserError: Its database cannot be used.
+    """
+    return _store(str(workspace_path()), os.environ.get("DATABASE_URL"))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _store(path: str, _url: str | None) -> Store:
+    return open_store(path)
 
 
 def built_stages() -> list[str]:
@@ -155,9 +185,13 @@ def _run(path: str, run_id: str) -> Run:
     return open_run(path, run_id)
 
 
-@st.cache_resource(max_entries=4, show_spinner="Sorting the concepts")
 def concepts(run_id: str) -> pd.DataFrame:
     """Give the list of concepts of a run: see `dashboard.listing.list_concepts`. Not to be changed."""
+    return _concepts(run_id, label_revision(run_id))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Sorting the concepts")
+def _concepts(run_id: str, revision: int) -> pd.DataFrame:  # noqa: ARG001
     opened = run(run_id)
     return list_concepts(opened.table, opened.dataset.titles())
 
@@ -183,6 +217,12 @@ def catalogue(run_id: str) -> Catalogue:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
+def years(run_id: str) -> list[str]:
+    """Give the year of each item as text, "" where it is not known."""
+    return ["" if pd.isna(year) else str(int(year)) for year in run(run_id).dataset.item_table["year"]]
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
 def group_kinds(run_id: str, of: Of) -> dict[str, Kind]:
     """Give the ways to make groups of viewers or of items, by key."""
     return {kind.key: kind for kind in kinds_of(run(run_id).dataset, of)}
@@ -192,6 +232,24 @@ def group_kinds(run_id: str, of: Of) -> dict[str, Kind]:
 def activations(run_id: str, of: Of) -> sparse.csc_matrix:
     """Give the (n, d_sae) activations of all viewers or of all items."""
     return run(run_id).activations(of)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def codes(run_id: str) -> sparse.csr_matrix:
+    """Give the (n_items, d_sae) activations of all items, by rows."""
+    return sparse.csr_matrix(activations(run_id, "items"))
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def item_vectors(run_id: str) -> np.ndarray:
+    """Give the (n_items, d_in) vectors that the recommender itself has of the items."""
+    return run(run_id).recommender.embed_items()
+
+
+@st.cache_resource(max_entries=50, show_spinner="Comparing its viewers with the others")
+def audience(run_id: str, item: int) -> Audience:
+    """Compare the viewers of a title with the others. Not to be changed."""
+    return audience_of(run(run_id), item, activations(run_id, "viewers"))
 
 
 @st.cache_resource(max_entries=50, show_spinner="Comparing the groups")

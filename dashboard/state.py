@@ -268,6 +268,16 @@ def take_page_choice(key: str) -> None:
     set_page_choice(key, None if value is None else str(value))
 
 
+def keep(key: str, value: object) -> None:
+    """Keep a value for the rest of this session, None to forget it: what can be undone, for example."""
+    st.session_state[f"kept_{key}"] = value
+
+
+def kept(key: str) -> Any:
+    """Give what `keep` kept; None where there is nothing."""
+    return st.session_state.get(f"kept_{key}")
+
+
 def contrast(run: str) -> dict[str, str]:
     """Give what the address says of the two groups, else what was last chosen on this run."""
     named = {key: text for key in CONTRAST if (text := _first(key)) is not None}

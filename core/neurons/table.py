@@ -1,7 +1,7 @@
 """What every neuron of one SAE is: when it fires, on what, for whom, what it stands for, and its relatives."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -147,6 +147,20 @@ class NeuronTable:
     def from_saved(cls, arrays: Mapping[str, np.ndarray], tables: Mapping[str, pd.DataFrame]) -> "NeuronTable":
         """Restore what `to_saved` gave."""
         return cls(frame=tables["neurons"], concepts=tables["concepts"], **{name: arrays[name] for name in _ARRAYS})
+
+    def with_labels(self, labels: Mapping[int, tuple[str, str]]) -> "NeuronTable":
+        """Give the same table with other labels of some neurons: neuron -> (label, its source).
+
+        One of a neuron that is not here, or that never fires, is left out.
+        """
+        frame = self.frame.copy()
+        texts, sources = frame["label"].to_numpy(object).copy(), frame["label_source"].to_numpy(object).copy()
+        alive = frame["alive"].to_numpy(bool)
+        for neuron, (text, source) in labels.items():
+            if 0 <= neuron < len(frame) and alive[neuron]:
+                texts[neuron], sources[neuron] = text, source
+        frame["label"], frame["label_source"] = pd.Series(texts, dtype="str"), pd.Series(sources, dtype="str")
+        return replace(self, frame=frame)
 
 
 def _best_concept(

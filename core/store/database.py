@@ -6,6 +6,7 @@ the lock before anything is read that the write depends on), and a writer that i
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from core.store.tables import VERSION, metadata, schema
 FILE = "store.sqlite"
 WAIT_S = 10.0
 """How long a writer waits for another one."""
+_COARSE_S = 1.0
 _POSTGRESQL = "postgresql+psycopg"
 
 
@@ -67,6 +69,26 @@ class Database:
             self._make_tables()
             with self._writing.begin() as connection:
                 yield connection
+
+    def stamp(self) -> object | None:
+        """Give what stays the same as long as nothing is written; None where that cannot be told without a query.
+
+        The times and sizes of SQLite's files. A change of the last second has none: clocks of files are coarse, and
+        another change in the same tick would look the same.
+        """
+        if self.file is None:
+            return None
+        stamp = []
+        for file in (self.file, self.file.with_name(f"{self.file.name}-wal")):
+            try:
+                facts = file.stat()
+            except OSError:
+                stamp.append((0, 0, 0))
+                continue
+            if time.time() - facts.st_mtime < _COARSE_S:
+                return None
+            stamp.append((facts.st_ino, facts.st_mtime_ns, facts.st_size))
+        return tuple(stamp)
 
     def _make_tables(self) -> None:
         if self.file is not None:

@@ -55,6 +55,7 @@ class Store:
     def __init__(self, workspace: Workspace, database: Database) -> None:
         self.workspace = workspace
         self.database = database
+        self._revisions: dict[str, tuple[object, int]] = {}
 
     def lists(self, run_id: str | None = None, of: Of | None = None, *, deleted: bool = False) -> list[SavedList]:
         """Give the lists that hold ids of a run's SAE or dataset, the last changed first; all without a run.
@@ -275,11 +276,14 @@ class Store:
 
     def label_revision(self, sae: str) -> int:
         """Give a number that changes whenever a label of an SAE does: how many were ever given."""
+        stamp = self.database.stamp()
+        if stamp is not None and stamp == self._revisions.get(sae, (None, 0))[0]:
+            return self._revisions[sae][1]
+        query = select(func.count()).select_from(labels).where(labels.c.sae == sae)
         with self.database.reading() as connection:
-            if connection is None:
-                return 0
-            query = select(func.count()).select_from(labels).where(labels.c.sae == sae)
-            return int(connection.execute(query).scalar_one())
+            revision = 0 if connection is None else int(connection.execute(query).scalar_one())
+        self._revisions[sae] = (stamp, revision)
+        return revision
 
     def _labels(self, sae: str, neuron: int | None = None) -> list[Label]:
         query = select(labels).where(labels.c.sae == sae).order_by(labels.c.at, labels.c.id)
