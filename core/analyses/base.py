@@ -43,6 +43,7 @@ class Made(NamedTuple):
 
 
 KNOWN: dict[str, Analysis] = {
+    "responses": Analysis("what a dose of each concept brings", "core.analyses.responses:make", 1),
     "map": Analysis("the map", "core.analyses.map:make", 1),
 }
 """In the order in which they are made: one may read those before it with `find`."""
