@@ -43,6 +43,9 @@ class Made(NamedTuple):
 
 
 KNOWN: dict[str, Analysis] = {
+    "relatives": Analysis(
+        "opposite concepts, those that fire together, and what each one moves", "core.analyses.relatives:make", 1
+    ),
     "responses": Analysis("what a dose of each concept brings", "core.analyses.responses:make", 1),
     "map": Analysis("the map", "core.analyses.map:make", 1),
 }
