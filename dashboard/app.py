@@ -21,6 +21,9 @@ page = st.navigation(
             st.Page(path_of("concepts"), title="Concepts", icon=":material/list_alt:"),
             st.Page(path_of("concept"), title="Concept", icon=":material/center_focus_strong:"),
             st.Page(path_of("groups"), title="Groups", icon=":material/compare_arrows:"),
+            st.Page(path_of("compare"), title="Compare", icon=":material/compare:"),
+            st.Page(path_of("viewer"), title="Viewer", icon=":material/person:"),
+            st.Page(path_of("item"), title="Item", icon=":material/movie:"),
         ],
         "Act": [
             st.Page(path_of("steer"), title="Steer", icon=":material/tune:"),

@@ -18,6 +18,8 @@ from core.neurons.concepts import concepts_of
 from core.neurons.contrast import Contrast
 from core.neurons.contrast import contrast as contrast_of
 from core.neurons.groups import Kind, Of, kinds_of
+from core.neurons.matching import Matching, Side, match_saes
+from core.neurons.pair import firing
 from core.pipeline import REFERENCES, BuildRequest
 from core.recommenders.base import RECOMMENDERS, recommender_class
 from core.recommenders.costs import Shape
@@ -250,6 +252,24 @@ def item_vectors(run_id: str) -> np.ndarray:
 def audience(run_id: str, item: int) -> Audience:
     """Compare the viewers of a title with the others. Not to be changed."""
     return audience_of(run(run_id), item, activations(run_id, "viewers"))
+
+
+@st.cache_resource(max_entries=50, show_spinner="Comparing the audiences")
+def pair_contrast(run_id: str, a: int, b: int) -> Contrast | None:
+    """Compare the viewers in whom one concept fires and another does not with the reverse; None of too few viewers."""
+    acts = activations(run_id, "viewers")
+    first, second = firing(acts, a), firing(acts, b)
+    groups = first & ~second, second & ~first
+    return contrast_of(acts, *groups) if min(int(group.sum()) for group in groups) > 1 else None
+
+
+@st.cache_resource(max_entries=8, show_spinner="Matching the concepts of both")
+def matching(a: str, b: str) -> Matching:
+    """Match the concepts of two runs on one dataset. Not to be changed."""
+    first, second = run(a), run(b)
+    sides = (Side(r.sae.W_dec, r.activations("viewers"), r.activations("items")) for r in (first, second))
+    same = first.ids["recommender"] == second.ids["recommender"]
+    return match_saes(*sides, same_recommender=same, seed=first.seed)
 
 
 @st.cache_resource(max_entries=50, show_spinner="Comparing the groups")

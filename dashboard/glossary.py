@@ -132,6 +132,64 @@ TERMS = {
         "concepts with q <= 0.05 / concepts that vary",
         "In large groups small differences are found too: read d beside it.",
     ),
+    "viewer_history": Term("History", "titles of the viewer, held-out ones left out", "What is known of the viewer."),
+    "active": Term(
+        "Active concepts",
+        "neurons with activation > 0 in this viewer",
+        "How many concepts the SAE needs to describe this viewer.",
+    ),
+    "kept": Term(
+        "Kept by the SAE",
+        "titles in both the original and the reconstructed top 20",
+        "What of the list is still there when the recommender sees the viewer only through the SAE.",
+    ),
+    "percentile": Term(
+        "Percentile",
+        "share of the viewers in whom it fires, in whom it fires less; equal ones count half",
+        "How strong the concept is here, among those who have it at all.",
+    ),
+    "item_viewers": Term("Viewers", "viewers with the title in the history", "How many consumed it."),
+    "popularity_rank": Term(
+        "Popularity rank",
+        "1 + titles with more viewers; decile 1 holds the most popular tenth of the titles",
+        "How popular it is among the titles of this catalogue.",
+    ),
+    "item_active": Term(
+        "Active concepts",
+        "neurons with activation > 0 for the title, seen alone",
+        "How many concepts the SAE sees in this title.",
+    ),
+    "best_place": Term(
+        "Highest place",
+        "1 + titles that fire the concept more strongly",
+        "Where the title stands among those that fire the concept. 1: nothing fires it more.",
+    ),
+    "pair_cosine": Term(
+        "Same direction",
+        "cosine of the two decoder rows",
+        "Whether they push the same titles: 1 the same, 0 nothing to do with each other, -1 the opposite.",
+    ),
+    "pair_viewers": Term(
+        "Shared viewers",
+        "viewers in whom both fire / viewers in whom either fires (Jaccard)",
+        "Whether they are the concepts of the same people.",
+    ),
+    "pair_lift": Term(
+        "Together in viewers",
+        "viewers in whom both fire / (viewers of A * viewers of B / all viewers)",
+        "How many times more often they fire together than if they had nothing to do with each other.",
+    ),
+    "pair_items": Term(
+        "Shared titles",
+        "titles that fire both / titles that fire either (Jaccard)",
+        "Whether the same titles, each seen alone, make them fire.",
+    ),
+    "likeness": Term(
+        "Likeness",
+        "mean of (cosine of decoder rows, correlation over viewers) on one recommender, else of (correlation over "
+        "viewers, correlation over titles)",
+        "1 is the same concept; 0.7 or more counts as found again.",
+    ),
     "viewers": Term("Viewers", "users of the log", "Those kept from the SAE are what its figures are measured on."),
     "titles": Term("Titles", "items of the catalogue that are used", "What lists are made of."),
     "interactions": Term(

@@ -30,6 +30,24 @@ def concept_link(neuron: int, label: str) -> None:
     )
 
 
+def item_link(item_id: str, title: str, note: str = "") -> None:
+    """Draw a link to a title of the catalogue, with a quiet word after it, for example its year."""
+    st.page_link(
+        path_of("item"),
+        label=f"{for_markdown(title, 60) or 'Untitled'}{f' :gray[{for_markdown(note, 24)}]' if note else ''}",
+        query_params=state.link(item=item_id),
+    )
+
+
+def viewer_link(viewer_id: str, note: str = "") -> None:
+    """Draw a link to a viewer, with a quiet word after the id."""
+    st.page_link(
+        path_of("viewer"),
+        label=f"Viewer {for_markdown(viewer_id, 40)}{f' :gray[{for_markdown(note, 40)}]' if note else ''}",
+        query_params=state.link(viewer=viewer_id),
+    )
+
+
 def steer_edit(neuron: int, strength: float) -> str:
     """Write the edit with which the Steer page starts: one typical activation more."""
     return f"{neuron}:add:{strength:.3g}"

@@ -1,14 +1,15 @@
 """Pieces that several pages draw: headers, cards, figures, strips of metrics."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+import pandas as pd
 import streamlit as st
 
 from core.analyses.base import KNOWN, working_on
 from core.runs import Run
 from dashboard import cache, guard
-from dashboard.charts import Figure
+from dashboard.charts import DASH, Figure
 from dashboard.escape import command_html, for_html, for_markdown
 from dashboard.glossary import TERMS
 
@@ -81,6 +82,16 @@ def show_figure(figure: Figure) -> None:
     """Draw a chart in a card."""
     with st.container(border=True, height="stretch"):
         st.html(figure.html)
+
+
+def show_rows(view: pd.DataFrame, key: str, config: dict[str, Any]) -> int | None:
+    """Draw a table of limited height whose rows can be selected, and give the selected one."""
+    event = st.dataframe(
+        view, hide_index=True, height=min(38 + 35 * len(view), 388), on_select="rerun", key=key, placeholder=DASH,
+        selection_mode=["single-row", "single-cell"], column_config=config,
+    )  # fmt: skip
+    rows = event.selection.rows or [row for row, _ in event.selection.cells]
+    return int(rows[0]) if rows else None
 
 
 def show_missing(run: Run, name: str) -> None:

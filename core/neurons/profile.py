@@ -1,0 +1,104 @@
+"""What the neurons know of one item: which ones it fires and how high, and which items are like it."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+Z_95 = 1.959963984540054
+"""Standard deviations of a 95 % interval of the normal law."""
+
+
+class Places(NamedTuple):
+    """The neurons that one item fires, the one in which it stands highest first."""
+
+    neurons: np.ndarray
+    """(n_active,) int64."""
+    acts: np.ndarray
+    """(n_active,)."""
+    ranks: np.ndarray
+    """(n_active,) int64 from 1: items that fire it more, and one; equal ones share a rank."""
+    n_firing: np.ndarray
+    """(n_active,) int64 items that fire it at all."""
+
+
+def places(acts: sparse.csc_matrix, item: int) -> Places:
+    """Give where an item stands in each of the neurons that it fires.
+
+    Args:
+        acts: (n_items, d_sae) activations of the items, by columns.
+        item: Its row.
+    """
+    row = np.asarray(acts[[item]].todense()).ravel()
+    active = np.flatnonzero(row > 0)
+    ranks, n_firing = np.zeros(len(active), np.int64), np.zeros(len(active), np.int64)
+    for i, j in enumerate(active):
+        column = acts.data[acts.indptr[j] : acts.indptr[j + 1]]
+        ranks[i], n_firing[i] = (column > row[j]).sum() + 1, (column > 0).sum()
+    order = np.lexsort((active, -row[active], ranks))
+    return Places(active[order], row[active][order], ranks[order], n_firing[order])
+
+
+class Alike(NamedTuple):
+    """The items most like one item, most alike first."""
+
+    items: np.ndarray
+    """(n,) int64."""
+    cosines: np.ndarray
+    """(n,) in [-1, 1]."""
+
+
+def alike(rows: np.ndarray | sparse.csr_matrix, item: int, n: int) -> Alike:
+    """Give the items whose row has the highest cosine with an item's: codes of an SAE, or the embeddings themselves.
+
+    Args:
+        rows: (n_items, width).
+        item: The one that is asked for, left out of the answer.
+        n: How many at most. Rows of zeros are like nothing and stay out; an item whose own row is has no like.
+    """
+    if isinstance(rows, np.ndarray):
+        lengths = np.linalg.norm(rows.astype(np.float64), axis=1)
+        products = rows.astype(np.float64) @ rows[item].astype(np.float64)
+    else:
+        lengths = np.sqrt(np.asarray(rows.multiply(rows).sum(axis=1), np.float64).ravel())
+        products = np.asarray((rows @ rows[[item]].T).todense(), np.float64).ravel()
+    there = lengths > 0
+    there[item] = False
+    if not lengths[item]:
+        return Alike(np.empty(0, np.int64), np.empty(0))
+    cosines = np.divide(products, lengths * lengths[item], out=np.full(len(lengths), -np.inf), where=there)
+    order = np.argsort(-cosines, kind="stable")[: min(n, int(there.sum()))]
+    return Alike(order, cosines[order])
+
+
+def shared(rows: sparse.csr_matrix, item: int, other: int, n: int) -> np.ndarray:
+    """Give the (<= n,) neurons that both items fire, those that make their codes most alike first: by z_a z_b."""
+    product = rows[[item]].multiply(rows[[other]]).tocsr()
+    order = np.lexsort((product.indices, -product.data))[:n]
+    return np.asarray(product.indices[order], np.int64)
+
+
+class Interval(NamedTuple):
+    """A share and its 95 % interval."""
+
+    share: float
+    low: float
+    high: float
+
+
+def wilson(n_having: int, n: int) -> Interval:
+    """Give a share with the interval of Wilson (1927), which stays in [0, 1] and holds also for few and rare ones.
+
+        (p + z^2 / 2n ± z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
+
+    NaN for none of none.
+
+    >>> [round(v, 3) for v in wilson(1, 10)]
+    [0.1, 0.018, 0.404]
+    """
+    if not n:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    share, square = n_having / n, Z_95**2 / n
+    middle = (share + square / 2) / (1 + square)
+    half = Z_95 * np.sqrt(share * (1 - share) / n + square / (4 * n)) / (1 + square)
+    return Interval(share, max(float(middle - half), 0.0), min(float(middle + half), 1.0))

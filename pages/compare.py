@@ -1,0 +1,328 @@
+"""Compare: two concepts side by side, or two SAEs with their concepts matched."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from core.errors import one_line
+from core.neurons.contrast import FDR
+from core.neurons.matching import Matching
+from core.neurons.pair import cosine, together
+from core.neurons.stability import SURVIVES
+from core.runs import Run
+from core.steering.steering import Edit, Steering, steer
+from dashboard import cache, state
+from dashboard.charts import DASH, Effect, effects_figure, measured, number, percent, signed, table_html
+from dashboard.charts_portrait import likeness_figure
+from dashboard.commands import run_request
+from dashboard.glossary import help_of
+from dashboard.listing import named
+from dashboard.navigation import concept_link, go
+from dashboard.panels import (
+    Metric,
+    show_card,
+    show_figure,
+    show_header,
+    show_metrics,
+    show_note,
+    show_rows,
+    show_section,
+    show_title,
+)
+from dashboard.picking import show_pick
+from dashboard.sidebar import current_run, current_viewer, name_of
+
+QUESTION = "What do they share, and where do they differ?"
+WHAT, OTHER = "compare", "with"
+KINDS = {"concepts": "Two concepts", "saes": "Two SAEs"}
+N_ITEMS, N_PUSHED, N_CONTRAST, N_ALONE = 20, 8, 10, 12
+
+
+def run() -> None:
+    """Draw the page."""
+    shown = current_run("Compare", QUESTION)
+    what = state.page_choice(WHAT, list(KINDS), "concepts")
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        show_header("Compare", QUESTION)
+        st.segmented_control(
+            "Compare", list(KINDS), format_func=lambda key: KINDS[key], key=state.show_choice(WHAT, what),
+            on_change=state.take_page_choice, args=(WHAT,), label_visibility="collapsed",
+        )  # fmt: skip
+    if what == "concepts":
+        compare_concepts(shown)
+    else:
+        compare_saes(shown)
+
+
+def compare_concepts(shown: Run) -> None:
+    """Draw two concepts side by side."""
+    concepts = cache.concepts(shown.id)
+    alive = concepts.loc[concepts["alive"], "neuron"].tolist()
+    if len(alive) < 2:
+        show_card("Nothing to compare", "Fewer than two concepts ever fire in this SAE.")
+        return
+    d_sae, labels = len(concepts), shown.table.frame["label"]
+    a = state.parse_neuron(state.page_choice(state.A, None, str(alive[0])), d_sae)
+    nearest = next((int(j) for j in shown.table.neighbours[a] if j >= 0), None)
+    b = state.parse_neuron(state.page_choice(state.B, None, str(alive[1] if nearest is None else nearest)), d_sae)
+
+    def name(id_: str) -> str:
+        return f"{named(str(labels.iloc[int(id_)]), int(id_))} #{id_}"
+
+    options = [str(j) for j in alive]
+    left, right = st.columns(2)
+    for column, letter, key, j in ((left, "A", state.A, a), (right, "B", state.B, b)):
+        with column:
+            show_pick(f"Concept {letter}", key, options, str(j), name, "concepts")
+    if a == b:
+        show_card("The same concept twice", "Choose another one for B.")
+        return
+    dead = [j for j in (a, b) if not shown.table.frame["alive"].iloc[j]]
+    if dead:
+        show_card(f"#{dead[0]} never fires", "It stands for nothing, so there is nothing to compare it by.")
+        return
+    viewers = together(cache.activations(shown.id, "viewers"), a, b)
+    items = together(cache.activations(shown.id, "items"), a, b)
+    show_metrics(
+        [
+            Metric("pair_cosine", number(cosine(shown.sae.W_dec[a], shown.sae.W_dec[b])), "1: they push the same way"),
+            Metric("pair_viewers", percent(viewers.jaccard), f"{viewers.n_both:,} viewers have both"),
+            Metric("pair_lift", f"{number(viewers.lift, 1)} ×", "1: no more than by chance"),
+            Metric("pair_items", percent(items.jaccard), f"{items.n_both:,} titles fire both"),
+        ]
+    )
+    show_facts(shown, a, b)
+    show_items(shown, a, b)
+    show_effects(shown, a, b)
+    show_audiences(shown, a, b)
+
+
+def show_facts(shown: Run, a: int, b: int) -> None:
+    """Draw the numbers of both, beside each other, with links to them."""
+    frame = shown.table.frame
+    with st.container(border=True):
+        show_title("Side by side")
+        rows = []
+        for name, column, form in (
+            ("Fires for viewers", "density_users", lambda v: percent(v, 1)),
+            ("Fires for titles", "density_items", lambda v: percent(v, 1)),
+            ("Max activation", "max_activation", number),
+            ("Head share", "head_share", percent),
+            ("Best match", "best_concept", str),
+            ("Purity@20", "purity_at_20", percent),
+            ("Base rate", "base_rate", lambda v: percent(v, 1)),
+            ("Lift", "lift", lambda v: f"{number(v, 1)} ×"),
+            ("Stability", "stability", number),
+        ):
+            if column in frame:
+                rows.append([name, *(form(frame[column].iloc[j]) for j in (a, b))])
+        heads = [f"{letter}: {named(str(frame['label'].iloc[j]), j)}" for letter, j in (("A", a), ("B", b))]
+        st.html(table_html(["", *heads], rows, numeric=(1, 2)))
+        with st.container(horizontal=True):
+            for j in (a, b):
+                concept_link(j, str(frame["label"].iloc[j]))
+
+
+def show_items(shown: Run, a: int, b: int) -> None:
+    """Draw the top titles: those of both, and those of one alone."""
+    top, titles = shown.table.top_items, shown.dataset.titles()
+    first, second = ([int(i) for i in top[j, :N_ITEMS] if i >= 0] for j in (a, b))
+    both = [i for i in first if i in second]
+    show_section("What makes them fire", f"top {N_ITEMS} titles of each, seen alone")
+    for column, title, found in zip(
+        st.columns(3),
+        (f"Only A · {len(first) - len(both)}", f"Both · {len(both)}", f"Only B · {len(second) - len(both)}"),
+        ([i for i in first if i not in both], both, [i for i in second if i not in both]),
+        strict=True,
+    ):
+        with column, st.container(border=True, height="stretch"):
+            show_title(title)
+            years = cache.years(shown.id)
+            if found:
+                st.html(table_html(["Title", "Year"], [[titles[i], years[i]] for i in found], numeric=(1,)))
+            else:
+                show_note("None.")
+
+
+def show_effects(shown: Run, a: int, b: int) -> None:
+    """Draw which titles both push, and where they differ."""
+    scorer = shown.recommender.linear
+    strong = [float(np.nan_to_num(shown.table.frame["strong_activation"].iloc[j])) for j in (a, b)]
+    if scorer is None:
+        user = current_viewer(shown)
+        note = f"change of the scores of viewer {shown.dataset.users.ids[user]} for one strong activation"
+        u = shown.embedding(user)
+        moved = [
+            shown.recommender.score(steer(u, Steering((Edit(j, "add", s),)), shown.sae))[0]
+            for j, s in zip((a, b), strong, strict=True)
+        ]
+        push = [scores - shown.recommender.score(u)[0] for scores in moved]
+    else:
+        note = "change of a title's score for one strong activation"
+        push = [scorer.V @ shown.sae.W_dec[j] * s for j, s in zip((a, b), strong, strict=True)]
+    show_section("What they do to lists", note)
+    titles = shown.dataset.titles()
+    both, differ = np.minimum(push[0], push[1]), push[0] - push[1]
+    order = np.argsort(-both, kind="stable")
+    lists: list[tuple[str, Iterable[int]]] = [
+        ("Both promote", [i for i in order[:N_PUSHED] if both[i] > 0]),
+        ("A more than B", np.argsort(-differ, kind="stable")[:N_PUSHED]),
+        ("B more than A", np.argsort(differ, kind="stable")[:N_PUSHED]),
+    ]
+    for column, (title, chosen) in zip(st.columns(3), lists, strict=True):
+        found = [int(i) for i in chosen]
+        with column, st.container(border=True, height="stretch"):
+            show_title(title)
+            if found:
+                rows = [[titles[i], signed(float(push[0][i])), signed(float(push[1][i]))] for i in found]
+                st.html(table_html(["Title", "A", "B"], rows, numeric=(1, 2)))
+            else:
+                show_note("No title is promoted by both.")
+
+
+def show_audiences(shown: Run, a: int, b: int) -> None:
+    """Draw what sets the viewers of one apart from those of the other."""
+    show_section("What sets their audiences apart", "viewers who have one of the two and not the other")
+    found = cache.pair_contrast(shown.id, a, b)
+    if found is None:
+        show_card("Too few viewers", "Fewer than two have one of the concepts and not the other: nothing to compare.")
+        return
+    labels = shown.table.frame["label"]
+    frame = found.frame[~found.frame["neuron"].isin([a, b]) & found.frame["d"].notna()]
+    top = frame.iloc[np.argsort(-frame["d"].abs().to_numpy(), kind="stable")[:N_CONTRAST]].sort_values(
+        "d", ascending=False
+    )
+    rows = [
+        Effect(named(str(labels[r.neuron]), r.neuron), f"#{r.neuron}", r.d, r.low, r.high) for r in top.itertuples()
+    ]
+    called = int((frame["q"] <= FDR).sum())
+    takeaway = (
+        f"{called:,} of {len(frame):,} other concepts differ between the {found.n_a:,} viewers of A alone and the "
+        f"{found.n_b:,} of B alone, at a false discovery rate of 5 %."
+    )
+    sides = ("more with A", "more with B")
+    show_figure(effects_figure("Other concepts of their viewers", takeaway, rows, "Cohen's d", sides))
+    show_note("The two concepts themselves are left out. Intervals one by one, not adjusted. Offline, logged data.")
+
+
+def compare_saes(shown: Run) -> None:
+    """Draw two SAEs side by side, with their concepts matched."""
+    known = {info.id: info for info in cache.runs()}
+    others = [id_ for id_ in known if id_ != shown.id]
+    if not others:
+        request = run_request(shown)
+        command = cache.build_command(None if request is None else replace(request, seed=shown.seed + 1))
+        show_card("Only one run here", "A second SAE is needed, for example of another seed. This builds one:", command)
+        return
+    on_same = [id_ for id_ in others if cache.run(id_).ids["dataset"] == shown.ids["dataset"]]
+    other_id = state.page_choice(OTHER, others, (on_same or others)[0])
+    words = {id_: f"{name_of(info)} · {id_.rpartition('-')[2]}" for id_, info in known.items()}
+    show_pick("Compare this run with", OTHER, others, other_id, lambda id_: words[id_], "runs")
+    other = cache.run(other_id)
+    show_reports(shown, other)
+    if other.ids["dataset"] != shown.ids["dataset"]:
+        show_card(
+            "Of different datasets",
+            "Concepts are matched by the viewers and the titles for which they fire. These two runs have none in "
+            "common, so only their numbers can be compared.",
+        )
+        return
+    show_matching(shown, other, cache.matching(shown.id, other_id))
+
+
+def show_reports(a: Run, b: Run) -> None:
+    """Draw what was measured of both."""
+    rows = []
+    for name, section, key, form in (
+        ("Dataset", "dataset", "name", str),
+        ("Recommender", "recommender", "name", str),
+        ("Recommender, nDCG@20", "recommender", "ndcg_at_20", lambda v: number(v, 3)),
+        ("Preset", "sae", "preset", str),
+        ("Seed", "split", "seed", str),
+        ("Neurons", "sae", "d_sae", lambda v: number(v, 0)),
+        ("Alive", "sae", "alive", lambda v: number(v, 0)),
+        ("Active in a viewer, L0", "sae", "l0", lambda v: number(v, 1)),
+        ("Direction kept, cosine", "sae", "cosine", lambda v: number(v, 3)),
+        ("Variance not explained, FVU", "sae", "fvu", lambda v: number(v, 3)),
+        ("nDCG@20 that the SAE costs", "sae", "ndcg_loss", lambda v: percent(v, 1)),
+        ("Monosemanticity", "neurons", "monosemanticity", lambda v: number(v, 3)),
+    ):
+        values = [report_value(run, section, key, form) for run in (a, b)]
+        rows.append([name, *values])
+    for n in ("10", "20", "50"):
+        rows.append([f"Mean purity@{n} of its concepts", *(mean_purity(run, n) for run in (a, b))])
+    with st.container(border=True):
+        show_title("Side by side", "as measured when they were built")
+        st.html(table_html(["", "A: this run", "B: the other"], rows, numeric=(1, 2)))
+
+
+def report_value(run: Run, section: str, key: str, form: Any) -> str:
+    """Give a value of a report as text; a dash where it was not measured."""
+    found = run.report.get(section, {}).get(key)
+    return DASH if found is None else form(found if form is str else float(found))
+
+
+def mean_purity(run: Run, n: str) -> str:
+    """Give the mean purity over the concepts of the report."""
+    values = [measured(best, n) for best in run.report["neurons"].get("purity", {}).values()]
+    known = [v for v in values if np.isfinite(v)]
+    return percent(float(np.mean(known)), 1) if known else DASH
+
+
+def show_matching(a: Run, b: Run, found: Matching) -> None:
+    """Draw the pairs."""
+    show_section("Which concept is which", "matched one to one")
+    pairs = found.pairs
+    if pairs.empty:
+        show_card("No pairs", "In one of the two no neuron ever fires.")
+        return
+    show_figure(likeness_figure(pairs["likeness"].to_numpy(), found.chance, SURVIVES))
+    if found.by == "viewers and titles":
+        show_note(
+            "The two are of different recommenders, whose directions have nothing in common: likeness is the mean "
+            "correlation of the activations over viewers and over titles."
+        )
+    else:
+        show_note("Likeness: the mean of the cosine of what they push and the correlation over viewers.")
+    names = [run.table.frame["label"] for run in (a, b)]
+    view = pd.DataFrame(
+        {
+            "#A": pairs["a"],
+            "Concept in A": [named(str(names[0].iloc[j]), int(j)) for j in pairs["a"]],
+            "#B": pairs["b"],
+            "Concept in B": [named(str(names[1].iloc[j]), int(j)) for j in pairs["b"]],
+            "Likeness": pairs["likeness"],
+            **({"Direction": pairs["direction"]} if pairs["direction"].notna().any() else {}),
+            "Viewers": pairs["viewers"],
+            "Titles": pairs["titles"],
+        }
+    )
+    config = st.column_config
+    ids = {key: config.NumberColumn(width=55, format="%d") for key in ("#A", "#B")}
+    numbers = {key: config.NumberColumn(width=85, format="%.2f") for key in ("Direction", "Viewers", "Titles")}
+    like = config.ProgressColumn(width=110, format="%.2f", min_value=0, max_value=1, help=help_of("likeness"))
+    picked = show_rows(view, "matching-table", {**ids, **numbers, "Likeness": like})
+    if picked is None:
+        show_note("Select a pair to open its concepts.")
+    else:
+        row = pairs.iloc[picked]
+        with st.container(horizontal=True):
+            if st.button(f"Open #{int(row['a'])} of A", key="open-a"):
+                go("concept", neuron=str(int(row["a"])))
+            if st.button(f"Open #{int(row['b'])} of B", key="open-b"):
+                go("concept", run=b.id, neuron=str(int(row["b"])))
+    for column, letter, alone, labels in zip(st.columns(2), "AB", (found.alone_a, found.alone_b), names, strict=True):
+        with column, st.container(border=True, height="stretch"):
+            weak = pairs.loc[pairs["likeness"] < SURVIVES, letter.lower()].to_numpy()
+            left = np.concatenate([alone, weak[::-1]])
+            show_title(f"Only in {letter}", f"{len(left):,} without a match of {SURVIVES:g} or more")
+            words = [one_line(named(str(labels.iloc[j]), int(j)), 50) for j in left[:N_ALONE]]
+            show_note(", ".join(words) + (" …" if len(left) > N_ALONE else "") if words else "None.")
+
+
+if __name__ == "__main__":
+    run()
