@@ -4,16 +4,14 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtri
 
+from core.neurons.separation import wilson
 from core.recommenders.base import Recommender, rank
 from core.sae.model import SAE
 from core.seeding import generator
 
 LEAST_BOTH = 10
 """Viewers in whom two neurons fire together, for their lift to be told."""
-LEVEL = 0.95
-"""Of the intervals."""
 N_SCALES = 200
 """Viewers whose scale gives the typical one."""
 N_PROBED = 512
@@ -92,20 +90,6 @@ def together(counts: np.ndarray, n_viewers: int, alive: np.ndarray, n: int = 10)
             chosen = np.take_along_axis(values, np.maximum(places, 0), axis=1)
             target[part] = np.where(places >= 0, chosen, np.nan if target.dtype.kind == "f" else 0)
     return out
-
-
-def wilson(hits: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give the 95 % interval of a share `hits / n` (Wilson 1927); NaN for n = 0.
-
-    >>> [round(float(end), 3) for end in wilson(np.array(8.0), np.array(10.0))]
-    [0.49, 0.943]
-    """
-    z2 = float(ndtri((1 + LEVEL) / 2)) ** 2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = hits / n
-        middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-        half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n**2))) / (1 + z2 / n)
-    return middle - half, middle + half
 
 
 class Lens(NamedTuple):

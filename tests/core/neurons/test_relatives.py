@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from core.neurons import relatives
-from core.neurons.relatives import Relatives, lens, linear_effects, mean_effects, opposite, together, wilson
+from core.neurons.relatives import Relatives, lens, linear_effects, mean_effects, opposite, together
+from core.neurons.separation import wilson
 from core.runs import Run
 
 
@@ -62,12 +63,6 @@ def test_chance_is_seldom_called_together() -> None:
     fires = np.random.default_rng(0).random((3000, 60)) < np.linspace(0.02, 0.6, 60)
     found = together(counts_of(fires), 3000, np.ones(60, bool), 60)
     assert 0 < (found.neurons >= 0).mean() < 0.05
-
-
-def test_wilson_is_that_of_the_textbook() -> None:
-    low, high = wilson(np.array([0.0, 5.0]), np.array([10.0, 10.0]))
-    assert (low, high) == (pytest.approx([0, 0.2366], abs=1e-4), pytest.approx([0.2775, 0.7634], abs=1e-4))
-    assert np.isnan(wilson(np.array(0.0), np.array(0.0))).all()
 
 
 def test_the_lens_of_a_linear_scorer_is_the_change_of_scores(tiny_run: Run, blocks: None) -> None:
