@@ -20,6 +20,7 @@ page = st.navigation(
         "Explore": [
             st.Page(path_of("concepts"), title="Concepts", icon=":material/list_alt:"),
             st.Page(path_of("concept"), title="Concept", icon=":material/center_focus_strong:"),
+            st.Page(path_of("map"), title="Map", icon=":material/scatter_plot:"),
             st.Page(path_of("groups"), title="Groups", icon=":material/compare_arrows:"),
             st.Page(path_of("compare"), title="Compare", icon=":material/compare:"),
             st.Page(path_of("viewer"), title="Viewer", icon=":material/person:"),

@@ -4,6 +4,7 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from scipy import sparse
 from core.analyses.base import Made, find, id_of
 from core.audience import Audience, audience_of
 from core.data.groups import popularity_groups
+from core.errors import MissingStageError
 from core.evaluation.ranking import Interval
 from core.neurons.concepts import concepts_of
 from core.neurons.contrast import Contrast
@@ -30,6 +32,7 @@ from core.runs import newest_split as find_newest_split
 from core.store import Store, basis_of, open_store
 from core.sweep.stored import StoredSweep, sweeps_of
 from core.workspace import STAGES, Meta, Workspace
+from dashboard.atlas import Atlas, concept_atlas, item_atlas
 from dashboard.components.steer import Catalogue, pack_items
 from dashboard.listing import list_concepts
 
@@ -196,6 +199,26 @@ def concepts(run_id: str) -> pd.DataFrame:
 def _concepts(run_id: str, revision: int) -> pd.DataFrame:  # noqa: ARG001
     opened = run(run_id)
     return list_concepts(opened.table, opened.dataset.titles())
+
+
+def atlas(run_id: str, of: Of | Literal["neurons"]) -> Atlas:
+    """Give the points of a run's map: its concepts, or its items. Not to be changed.
+
+    Raises:
+        MissingStageError: The map was not made.
+    """
+    return _atlas(run_id, of, label_revision(run_id))
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _atlas(run_id: str, of: Of | Literal["neurons"], revision: int) -> Atlas:  # noqa: ARG001
+    opened, made = run(run_id), analysis(run_id, "map")
+    if made is None:
+        raise MissingStageError("The map of this run was not made yet.", f"Run: {analyse_command(run_id, 'map')}")
+    if of == "neurons":
+        return concept_atlas(made.arrays["neurons"], made.arrays["neuron_xy"], concepts(run_id), opened.table)
+    n_concepts = np.diff(activations(run_id, "items").tocsr().indptr)
+    return item_atlas(made.arrays["items"], made.arrays["item_xy"], opened.dataset, n_concepts)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -19,7 +19,7 @@ from core.workspace import Workspace
 from tests.conftest import tiny_request
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("overview", "concepts", "concept", "groups", "steer", "training", "quality")
+PAGES = ("overview", "concepts", "concept", "map", "groups", "steer", "training", "quality")
 
 
 OUR_TAGS = {
