@@ -43,10 +43,12 @@ class Made(NamedTuple):
 
 
 KNOWN: dict[str, Analysis] = {
+    "associations": Analysis("what each concept goes with", "core.analyses.associations:make", 1),
     "relatives": Analysis(
         "opposite concepts, those that fire together, and what each one moves", "core.analyses.relatives:make", 1
     ),
-    "responses": Analysis("what a dose of each concept brings", "core.analyses.responses:make", 1),
+    "responses": Analysis("what a dose of each concept brings", "core.analyses.responses:make", 2),
+    "audit": Analysis("which parts of the catalogue can be steered", "core.analyses.audit:make", 1),
     "map": Analysis("the map", "core.analyses.map:make", 1),
 }
 """In the order in which they are made: one may read those before it with `find`."""

@@ -14,6 +14,8 @@ N_TOP = 20
 LEVEL = 0.95
 """Of the intervals."""
 _Z = float(ndtri((1 + LEVEL) / 2))
+_CELLS = 2**24
+"""Activations that are sorted at a time, if all fire."""
 _HALVINGS = 16
 """Of the bounds of an interval: to 1/65,536."""
 
@@ -70,16 +72,19 @@ def separation(acts: sparse.csc_matrix, masks: np.ndarray) -> Separation:
     n_rows, d = acts.shape
     if len(masks) != n_rows:
         raise ValueError(f"facts of {len(masks)} rows for activations of {n_rows}")
-    firing = _strongest_first(acts)
-    n_firing, n_with = np.diff(firing[0]), masks.sum(axis=0, dtype=np.int64)
+    acts = sparse.csc_matrix(acts, dtype=np.float32)
+    n_firing, n_with = np.zeros(d, np.int64), masks.sum(axis=0, dtype=np.int64)
     m, n = n_with.astype(np.float64), (n_rows - n_with).astype(np.float64)
     facts = sparse.csr_matrix(masks)
     out, hits = np.empty((d, len(m), 3)), np.zeros((d, len(m), 2), np.int32)
-    moments = np.empty((d, 2))
+    moments, size = np.empty((d, 2)), max(1, _CELLS // max(n_rows, 1))
+    separate = resolve("core.neurons.separation_loops:separate")
+    for start in range(0, d, size):
+        part = slice(start, start + size)
+        firing = _strongest_first(acts[:, part])
+        n_firing[part] = np.diff(firing[0])
+        separate(firing, (facts.indptr, facts.indices, m), n_rows, N_TOP, out[part], hits[part], moments[part])
     with np.errstate(divide="ignore", invalid="ignore"):
-        resolve("core.neurons.separation_loops:separate")(
-            firing, (facts.indptr, facts.indices, m), n_rows, N_TOP, out, hits, moments
-        )
         auc = np.where((n_firing[:, None] > 0) & (m > 0) & (n > 0), out[:, :, 0], np.nan)
         square = auc**2
         # Sample variances; a single row has none, and DeLong's error no value.
@@ -145,7 +150,6 @@ def _newcombe(auc: np.ndarray, n_with: np.ndarray, n_without: np.ndarray, side: 
 
 def _strongest_first(acts: sparse.csc_matrix) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Give where each neuron's rows start, the rows by falling activation, equal ones in order, and the values."""
-    acts = sparse.csc_matrix(acts, dtype=np.float32)
     acts.sort_indices()
     neurons = np.repeat(np.arange(acts.shape[1]), np.diff(acts.indptr))
     fires = acts.data > 0
