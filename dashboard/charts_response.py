@@ -73,7 +73,7 @@ def takeaway_of(response: Response) -> str:
     """Say what the curve shows, in one sentence."""
     r = response
     zero, most = float(r.fitted[_zero(r)]), float(r.fitted[-1])
-    of = f"share of {r.concept} in the top {N_LISTED} of {r.n_viewers:,} viewers the SAE never saw"
+    of = f"share of {r.concept} in the top {N_LISTED} of {r.n_viewers:,} viewers{' the SAE never saw' * r.unseen}"
     if r.flat:
         return (
             f"This concept cannot move lists towards {r.concept}: at the largest strength the {of} is "

@@ -23,7 +23,7 @@ def make(run: Run, progress: Progress) -> Made:
     users, unseen = viewers_of(run, n_users)
     found = respond(
         targets[:n_targets], run.sae, run.recommender, panel_of(run, users), run.table.frame["alive"].to_numpy(bool),
-        run.seed, told=lambda done: progress("responses", done, n_targets, {}),
+        run.seed, unseen, told=lambda done: progress("responses", done, n_targets, {}),
     )  # fmt: skip
     measured = found.frame[found.frame["measured"]]
     metrics = {
@@ -48,11 +48,21 @@ def targets_of(run: Run) -> list[Target]:
 
 def within_budget(run: Run, n_targets: int) -> tuple[int, int]:
     """Give how many viewers and neurons can be measured: fewer viewers first, then fewer neurons."""
+    a_neuron = len(STRENGTHS) * (1 + N_PLACEBOS / N_PARTS)
+    n_users = affordable(run, a_neuron * n_targets)
+    return n_users, int(min(n_targets, max(_allowed(run) // (a_neuron * n_users), 1)))
+
+
+def affordable(run: Run, n_lists: float) -> int:
+    """Give on how many viewers something can be measured that takes `n_lists` lists a viewer."""
+    return int(np.clip(_allowed(run) / max(n_lists, 1), FEWEST_VIEWERS, MOST_VIEWERS))
+
+
+def _allowed(run: Run) -> float:
+    """Give how many lists may be computed."""
     model = run.recommender
-    allowed = BUDGET["linear" if model.linear is not None else "pairs" if model.scores_pairs else "scored"]
-    a_list = len(STRENGTHS) * model.n_items * (1 + N_PLACEBOS / N_PARTS)
-    n_users = int(np.clip(allowed / (a_list * max(n_targets, 1)), FEWEST_VIEWERS, MOST_VIEWERS))
-    return n_users, int(min(n_targets, max(allowed // (a_list * n_users), 1)))
+    kind = "linear" if model.linear is not None else "pairs" if model.scores_pairs else "scored"
+    return BUDGET[kind] / max(model.n_items, 1)
 
 
 def viewers_of(run: Run, n: int) -> tuple[np.ndarray, bool]:

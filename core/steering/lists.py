@@ -34,6 +34,10 @@ class Panel(NamedTuple):
         """Give some of the viewers."""
         return Panel(self.embeddings[which], self.scale[which], self.scores[which])
 
+    def without(self, items: np.ndarray) -> "Panel":
+        """Give the same viewers with lists that leave out some items: (n_items,) bool."""
+        return Panel(self.embeddings, self.scale, np.where(items, np.float32(-np.inf), self.scores))
+
 
 def panel(model: Recommender, embeddings: np.ndarray, scale: np.ndarray, seen: Histories) -> Panel:
     """Give a panel of viewers, scored once.

@@ -19,8 +19,8 @@ from core.sae.model import SAE
 from core.seeding import generator
 from core.steering.lists import N_LISTED, Panel, shares, steered_lists
 
-STRENGTHS = (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 3.0, 4.0)
-"""In units of the neuron's own strong activation."""
+STRENGTHS = (-3.0, -2.0, -1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
+"""In units of the neuron's own strong activation: as far as the sliders of the Steer page go."""
 ZERO, NEAR = STRENGTHS.index(0.0), STRENGTHS.index(0.5)
 LEAST_RISE = 0.05
 """A concept whose share rises by less than five points of the list at every strength is called flat."""
@@ -30,7 +30,7 @@ N_PLACEBOS, N_PARTS = 8, 4
 """Random directions beside each neuron, and the parts of the viewers on which they are measured in turn."""
 N_RESAMPLES = 1000
 """Of the bootstrap over viewers."""
-_ARRAYS = ("strengths", "share", "low", "high", "fitted", "placebo", "n_viewers")
+_ARRAYS = ("strengths", "share", "low", "high", "fitted", "placebo", "n_viewers", "unseen")
 
 
 class Response(NamedTuple):
@@ -62,11 +62,15 @@ class Response(NamedTuple):
     """The same for random directions, their mean."""
     placebo_spread: float
     """Standard deviation of that slope over random directions."""
+    rise: float
+    """Share gained at the largest strength, by the fitted curve."""
     saturation: float
     """Strength that brings 95 % of the rise; NaN where nothing rises."""
     flat: bool
     """Whether promoting it moves the share of its concept too little, or no more than random directions do."""
     n_viewers: int
+    unseen: bool
+    """Whether the SAE never saw them; else there are none whom it did not see."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +79,8 @@ class Responses:
 
     Attributes:
         frame: One row a neuron: `neuron`, `concept`, `kind`, `base_rate`, `slope`, `slope_low`, `slope_high`,
-            `placebo_slope`, `placebo_spread`, `saturation`, `flat`, `measured`. NaN, "" and False where not measured.
+            `placebo_slope`, `placebo_spread`, `rise`, `saturation`, `flat`, `measured`. NaN, "" and False where not
+            measured.
         strengths: (n_strengths,) float32.
         share: (d_sae, n_strengths) float32, NaN where not measured, like the next four.
         low: Lower ends of the 95 % bands.
@@ -83,6 +88,7 @@ class Responses:
         fitted: Isotonic fits.
         placebo: Means of random directions.
         n_viewers: (1,) int64: on how many viewers.
+        unseen: (1,) bool: whether the SAE never saw them.
     """
 
     frame: pd.DataFrame
@@ -93,6 +99,7 @@ class Responses:
     fitted: np.ndarray
     placebo: np.ndarray
     n_viewers: np.ndarray
+    unseen: np.ndarray
 
     @property
     def slope(self) -> np.ndarray:
@@ -115,7 +122,9 @@ class Responses:
             high=self.high[j], fitted=self.fitted[j], placebo=self.placebo[j], slope=float(row["slope"]),
             slope_low=float(row["slope_low"]), slope_high=float(row["slope_high"]),
             placebo_slope=float(row["placebo_slope"]), placebo_spread=float(row["placebo_spread"]),
-            saturation=float(row["saturation"]), flat=bool(row["flat"]), n_viewers=int(self.n_viewers[0]),
+            rise=float(row["rise"]), saturation=float(row["saturation"]), flat=bool(row["flat"]),
+            n_viewers=int(self.n_viewers[0]),
+            unseen=bool(self.unseen[0]),
         )  # fmt: skip
 
     def to_saved(self) -> tuple[dict[str, np.ndarray], dict[str, pd.DataFrame]]:
@@ -147,6 +156,7 @@ def respond(
     viewers: Panel,
     alive: np.ndarray,
     seed: int,
+    unseen: bool = True,
     told: Callable[[int], object] = int,
 ) -> Responses:
     """Measure the curve of each target.
@@ -166,11 +176,12 @@ def respond(
         viewers: On whom.
         alive: (d_sae,) bool.
         seed: Of random directions and of the bootstrap.
+        unseen: Whether the SAE never saw the viewers; kept beside the curves.
         told: Called with the number of targets that are done.
     """
     d_sae, n_strengths = sae.config.d_sae, len(STRENGTHS)
     curves = {name: np.full((d_sae, n_strengths), np.nan, np.float32) for name in _ARRAYS[1:6]}
-    columns = ("slope", "slope_low", "slope_high", "placebo_slope", "placebo_spread", "saturation", "base_rate")
+    columns = ("slope", "slope_low", "slope_high", "placebo_slope", "placebo_spread", "rise", "saturation", "base_rate")
     figures = {name: np.full(d_sae, np.nan) for name in columns}
     names, kinds = np.full(d_sae, "", object), np.full(d_sae, "", object)
     flat, measured = np.zeros(d_sae, bool), np.zeros(d_sae, bool)
@@ -198,11 +209,12 @@ def respond(
         figures["slope"][j] = (mean[NEAR] - mean[ZERO]) / STRENGTHS[NEAR]
         figures["slope_low"][j], figures["slope_high"][j] = np.quantile(slopes, (0.025, 0.975))
         figures["placebo_slope"][j], figures["placebo_spread"][j] = mean_and_spread(per_direction)
+        figures["rise"][j] = fitted[-1] - fitted[ZERO]
         figures["saturation"][j] = saturation_of(fitted)
         figures["base_rate"][j] = target.mask.mean()
         centre, spread = mean_and_spread(changes[:, -1])
         beyond = np.quantile(gains[:, -1], 0.025) > max(centre + 2 * spread, 0)
-        flat[j] = not (fitted[-1] - fitted[ZERO] >= LEAST_RISE and beyond)
+        flat[j] = not (figures["rise"][j] >= LEAST_RISE and beyond)
         names[j], kinds[j], measured[j] = target.name, target.kind, True
     frame = pd.DataFrame(
         {
@@ -215,7 +227,8 @@ def respond(
         }
     )
     strengths = np.array(STRENGTHS, np.float32)
-    return Responses(frame=frame, strengths=strengths, n_viewers=np.array([viewers.n]), **curves)
+    facts = {"n_viewers": np.array([viewers.n]), "unseen": np.array([unseen])}
+    return Responses(frame=frame, strengths=strengths, **facts, **curves)
 
 
 def mixtures(rows: np.ndarray, norm: float, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -229,7 +242,7 @@ def saturation_of(fitted: np.ndarray) -> float:
     """Give the least strength from 0 on that brings `SATURATED` of a curve's rise; NaN where it does not rise.
 
     >>> saturation_of(np.array([0, 0, 0, 0.1, 0.5, 0.8, 0.99, 1, 1])), saturation_of(np.zeros(9))
-    (2.0, nan)
+    (1.5, nan)
     """
     rise = fitted[-1] - fitted[ZERO]
     if rise <= 0:
