@@ -12,6 +12,7 @@ import streamlit as st
 from scipy import sparse
 
 from core.analyses.base import Made, find, id_of
+from core.analyses.relatives import lens_of
 from core.audience import Audience, audience_of
 from core.data.groups import popularity_groups
 from core.errors import MissingStageError
@@ -19,9 +20,12 @@ from core.evaluation.ranking import Interval
 from core.neurons.concepts import concepts_of
 from core.neurons.contrast import Contrast
 from core.neurons.contrast import contrast as contrast_of
+from core.neurons.examples import Examples, LeftOut, examples_of, facts_of, leave_one_out
 from core.neurons.groups import Kind, Of, kinds_of
 from core.neurons.matching import Matching, Side, match_saes
 from core.neurons.pair import firing
+from core.neurons.relatives import Lens
+from core.neurons.series import series_of
 from core.pipeline import REFERENCES, BuildRequest
 from core.recommenders.base import RECOMMENDERS, recommender_class
 from core.recommenders.costs import Shape
@@ -257,6 +261,51 @@ def group_kinds(run_id: str, of: Of) -> dict[str, Kind]:
 def activations(run_id: str, of: Of) -> sparse.csc_matrix:
     """Give the (n, d_sae) activations of all viewers or of all items."""
     return run(run_id).activations(of)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def titles(run_id: str) -> list[str]:
+    """Give the titles of all items, untrusted; one without a title is called so."""
+    return [title or "Untitled" for title in run(run_id).dataset.titles()]
+
+
+def item_activations(run_id: str, neuron: int) -> np.ndarray:
+    """Give the (n_items,) activations of a neuron for all items, each seen alone."""
+    return np.asarray(activations(run_id, "items")[:, [neuron]].toarray()).ravel()
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _likeness(run_id: str) -> tuple[np.ndarray, sparse.csr_matrix]:
+    data = run(run_id).dataset
+    return series_of(titles(run_id)), facts_of(concepts_of(data), data.n_items)
+
+
+@st.cache_resource(max_entries=500, show_spinner=False)
+def examples(run_id: str, neuron: int) -> Examples:
+    """Give the items that show what a neuron answers to. Not to be changed."""
+    opened, (series, facts) = run(run_id), _likeness(run_id)
+    counts = opened.dataset.item_counts
+    return examples_of(item_activations(run_id, neuron), series, facts, counts, opened.seed, neuron)
+
+
+@st.cache_resource(max_entries=500, show_spinner="Leaving out one title after the other")
+def left_out(run_id: str, neuron: int, user: int) -> LeftOut:
+    """Give how much of a viewer's activation rests on which titles. Not to be changed."""
+    opened = run(run_id)
+    history = opened.dataset.history(user)
+    return leave_one_out(opened.recommender, opened.sae, history, neuron, item_activations(run_id, neuron))
+
+
+def lens(run_id: str, neuron: int) -> Lens | None:
+    """Give the items that a neuron moves most, (1, n); None where that takes an analysis which was not made."""
+    if run(run_id).recommender.linear is None and analysis(run_id, "relatives") is None:
+        return None
+    return _lens(run_id, neuron)
+
+
+@st.cache_resource(max_entries=500, show_spinner=False)
+def _lens(run_id: str, neuron: int) -> Lens | None:
+    return lens_of(run(run_id), analysis(run_id, "relatives"), neuron)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)

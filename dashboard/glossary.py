@@ -77,6 +77,16 @@ TERMS = {
         "activation on head items / activation on all items",
         "Head: the most popular items, which together make 20 % of the interactions. High: a mainstream concept.",
     ),
+    "held_out_auc": Term(
+        "Told apart, held out",
+        "AUC on the half of the rows that had no part in choosing the fact, 95 % interval",
+        "How surely it fires more where the fact holds: 0.5 is chance, 1 is always.",
+    ),
+    "steer_slope": Term(
+        "Steer slope",
+        "(share of its concept in the top 20 at strength +0.5 - without an edit) / 0.5, mean over unseen viewers",
+        "Points of the list that one strong activation more would bring, at the pace of its first half.",
+    ),
     "stability": Term(
         "Stability",
         "(cosine of decoder rows + correlation of activations over viewers) / 2, with its match in a second SAE",

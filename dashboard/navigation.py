@@ -1,5 +1,6 @@
 """Where the pages are, and the ways from one to another with the run and the viewer kept."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -16,17 +17,18 @@ def path_of(name: str) -> Path:
     return PAGES / f"{name}.py"
 
 
-def go(name: str, **query: str) -> None:
+def go(name: str, **query: str | Sequence[str]) -> None:
     """Leave for another page."""
     st.switch_page(path_of(name), query_params=state.link(**query))
 
 
-def concept_link(neuron: int, label: str) -> None:
-    """Draw a link to a concept."""
+def concept_link(neuron: int, label: str, note: str = "", **more: str) -> None:
+    """Draw a link to a concept, with a quiet word before its number; `run=` and an id, where it is of another run."""
+    quiet = f"{for_markdown(note, 60)} · " if note else ""
     st.page_link(
         path_of("concept"),
-        label=f"{for_markdown(named(label, neuron), 44)} :gray[#{neuron}]",
-        query_params=state.link(neuron=str(neuron)),
+        label=f"{for_markdown(named(label, neuron), 44)} :gray[{quiet}#{neuron}]",
+        query_params=state.link(neuron=str(neuron), **more),
     )
 
 
@@ -34,7 +36,7 @@ def item_link(item_id: str, title: str, note: str = "") -> None:
     """Draw a link to a title of the catalogue, with a quiet word after it, for example its year."""
     st.page_link(
         path_of("item"),
-        label=f"{for_markdown(title, 60) or 'Untitled'}{f' :gray[{for_markdown(note, 24)}]' if note else ''}",
+        label=f"{for_markdown(title, 60) or 'Untitled'}{f' :gray[{for_markdown(note, 40)}]' if note else ''}",
         query_params=state.link(item=item_id),
     )
 

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from core.errors import one_line
 from core.neurons.contrast import FDR
 from core.neurons.matching import Matching
 from core.neurons.pair import cosine, together
@@ -19,9 +18,10 @@ from dashboard import cache, state
 from dashboard.charts import DASH, Effect, effects_figure, measured, number, percent, signed, table_html
 from dashboard.charts_portrait import likeness_figure
 from dashboard.commands import run_request
+from dashboard.escape import for_csv
 from dashboard.glossary import help_of
 from dashboard.listing import named
-from dashboard.navigation import concept_link, go
+from dashboard.navigation import concept_link, go, steer_edit
 from dashboard.panels import (
     Metric,
     show_card,
@@ -34,12 +34,13 @@ from dashboard.panels import (
     show_title,
 )
 from dashboard.picking import show_pick
+from dashboard.saving import show_save
 from dashboard.sidebar import current_run, current_viewer, name_of
 
 QUESTION = "What do they share, and where do they differ?"
 WHAT, OTHER = "compare", "with"
 KINDS = {"concepts": "Two concepts", "saes": "Two SAEs"}
-N_ITEMS, N_PUSHED, N_CONTRAST, N_ALONE = 20, 8, 10, 12
+N_ITEMS, N_PUSHED, N_CONTRAST, N_ALONE = 20, 8, 8, 8
 
 
 def run() -> None:
@@ -67,8 +68,11 @@ def compare_concepts(shown: Run) -> None:
         return
     d_sae, labels = len(concepts), shown.table.frame["label"]
     a = state.parse_neuron(state.page_choice(state.A, None, str(alive[0])), d_sae)
-    nearest = next((int(j) for j in shown.table.neighbours[a] if j >= 0), None)
-    b = state.parse_neuron(state.page_choice(state.B, None, str(alive[1] if nearest is None else nearest)), d_sae)
+    near = [int(j) for j in shown.table.neighbours[a] if j >= 0]
+    told = [j for j in near if np.isfinite(shown.table.frame["purity_at_20"].iloc[j])]
+    default = (told or near or [j for j in alive if j != a])[0]
+    b = state.parse_neuron(state.page_choice(state.B, None, str(default)), d_sae)
+    set_both(a, b)  # also when they are there: a link to the same page does not change the address
 
     def name(id_: str) -> str:
         return f"{named(str(labels.iloc[int(id_)]), int(id_))} #{id_}"
@@ -78,6 +82,12 @@ def compare_concepts(shown: Run) -> None:
     for column, letter, key, j in ((left, "A", state.A, a), (right, "B", state.B, b)):
         with column:
             show_pick(f"Concept {letter}", key, options, str(j), name, "concepts")
+    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+        st.button("Swap", icon=":material/swap_horiz:", on_click=set_both, args=(b, a), type="tertiary")
+        show_save(shown, "neurons", [str(a), str(b)])
+        if st.button("Steer with both", type="primary", icon=":material/tune:", disabled=a == b):
+            strong = shown.table.frame["strong_activation"]
+            go("steer", edit=[steer_edit(j, float(np.nan_to_num(strong.iloc[j]))) for j in (a, b)])
     if a == b:
         show_card("The same concept twice", "Choose another one for B.")
         return
@@ -90,21 +100,30 @@ def compare_concepts(shown: Run) -> None:
     show_metrics(
         [
             Metric("pair_cosine", number(cosine(shown.sae.W_dec[a], shown.sae.W_dec[b])), "1: they push the same way"),
-            Metric("pair_viewers", percent(viewers.jaccard), f"{viewers.n_both:,} viewers have both"),
+            Metric("pair_viewers", percent(viewers.jaccard), f"{viewers.n_both:,} of {viewers.n:,} have both"),
             Metric("pair_lift", f"{number(viewers.lift, 1)} ×", "1: no more than by chance"),
-            Metric("pair_items", percent(items.jaccard), f"{items.n_both:,} titles fire both"),
+            Metric("pair_items", percent(items.jaccard), f"{items.n_both:,} of {items.n:,} fire both"),
         ]
     )
-    show_facts(shown, a, b)
+    left, right = st.columns(2)
+    with left:
+        show_facts(shown, a, b)
+    with right:
+        show_audiences(shown, a, b)
     show_items(shown, a, b)
     show_effects(shown, a, b)
-    show_audiences(shown, a, b)
+
+
+def set_both(a: int, b: int) -> None:
+    """Choose both concepts; for callbacks."""
+    state.set_page_choice(state.A, str(a))
+    state.set_page_choice(state.B, str(b))
 
 
 def show_facts(shown: Run, a: int, b: int) -> None:
     """Draw the numbers of both, beside each other, with links to them."""
     frame = shown.table.frame
-    with st.container(border=True):
+    with st.container(border=True, height="stretch"):
         show_title("Side by side")
         rows = []
         for name, column, form in (
@@ -112,10 +131,10 @@ def show_facts(shown: Run, a: int, b: int) -> None:
             ("Fires for titles", "density_items", lambda v: percent(v, 1)),
             ("Max activation", "max_activation", number),
             ("Head share", "head_share", percent),
-            ("Best match", "best_concept", str),
+            ("Best match", "best_concept", lambda v: str(v) or DASH),
             ("Purity@20", "purity_at_20", percent),
             ("Base rate", "base_rate", lambda v: percent(v, 1)),
-            ("Lift", "lift", lambda v: f"{number(v, 1)} ×"),
+            ("Lift", "lift", lambda v: f"{number(v, 1)} ×" if np.isfinite(v) else DASH),
             ("Stability", "stability", number),
         ):
             if column in frame:
@@ -145,7 +164,7 @@ def show_items(shown: Run, a: int, b: int) -> None:
             if found:
                 st.html(table_html(["Title", "Year"], [[titles[i], years[i]] for i in found], numeric=(1,)))
             else:
-                show_note("None.")
+                show_note("None: their top titles are the same." if not both else "None.")
 
 
 def show_effects(shown: Run, a: int, b: int) -> None:
@@ -186,7 +205,6 @@ def show_effects(shown: Run, a: int, b: int) -> None:
 
 def show_audiences(shown: Run, a: int, b: int) -> None:
     """Draw what sets the viewers of one apart from those of the other."""
-    show_section("What sets their audiences apart", "viewers who have one of the two and not the other")
     found = cache.pair_contrast(shown.id, a, b)
     if found is None:
         show_card("Too few viewers", "Fewer than two have one of the concepts and not the other: nothing to compare.")
@@ -205,7 +223,7 @@ def show_audiences(shown: Run, a: int, b: int) -> None:
         f"{found.n_b:,} of B alone, at a false discovery rate of 5 %."
     )
     sides = ("more with A", "more with B")
-    show_figure(effects_figure("Other concepts of their viewers", takeaway, rows, "Cohen's d", sides))
+    show_figure(effects_figure("What sets their audiences apart", takeaway, rows, "Cohen's d", sides))
     show_note("The two concepts themselves are left out. Intervals one by one, not adjusted. Offline, logged data.")
 
 
@@ -223,15 +241,23 @@ def compare_saes(shown: Run) -> None:
     words = {id_: f"{name_of(info)} · {id_.rpartition('-')[2]}" for id_, info in known.items()}
     show_pick("Compare this run with", OTHER, others, other_id, lambda id_: words[id_], "runs")
     other = cache.run(other_id)
-    show_reports(shown, other)
+    left, right = st.columns(2)
+    with left:
+        show_reports(shown, other)
     if other.ids["dataset"] != shown.ids["dataset"]:
-        show_card(
-            "Of different datasets",
-            "Concepts are matched by the viewers and the titles for which they fire. These two runs have none in "
-            "common, so only their numbers can be compared.",
-        )
+        with right:
+            show_card(
+                "Of different datasets",
+                "Concepts are matched by the viewers and the titles for which they fire. These two runs have none in "
+                "common, so only their numbers can be compared.",
+            )
         return
-    show_matching(shown, other, cache.matching(shown.id, other_id))
+    found = cache.matching(shown.id, other_id)
+    with right:
+        show_likeness(found)
+    if not found.pairs.empty:
+        show_pairs(shown, other, found)
+        show_alone(shown, other, found)
 
 
 def show_reports(a: Run, b: Run) -> None:
@@ -248,14 +274,14 @@ def show_reports(a: Run, b: Run) -> None:
         ("Active in a viewer, L0", "sae", "l0", lambda v: number(v, 1)),
         ("Direction kept, cosine", "sae", "cosine", lambda v: number(v, 3)),
         ("Variance not explained, FVU", "sae", "fvu", lambda v: number(v, 3)),
-        ("nDCG@20 that the SAE costs", "sae", "ndcg_loss", lambda v: percent(v, 1)),
+        ("List quality kept, nDCG@20", "sae", "ndcg_loss", lambda v: percent(1 - v, 1)),
         ("Monosemanticity", "neurons", "monosemanticity", lambda v: number(v, 3)),
     ):
         values = [report_value(run, section, key, form) for run in (a, b)]
         rows.append([name, *values])
     for n in ("10", "20", "50"):
-        rows.append([f"Mean purity@{n} of its concepts", *(mean_purity(run, n) for run in (a, b))])
-    with st.container(border=True):
+        rows.append([f"Best purity@{n}, mean over genres", *(mean_purity(run, n) for run in (a, b))])
+    with st.container(border=True, height="stretch"):
         show_title("Side by side", "as measured when they were built")
         st.html(table_html(["", "A: this run", "B: the other"], rows, numeric=(1, 2)))
 
@@ -273,14 +299,12 @@ def mean_purity(run: Run, n: str) -> str:
     return percent(float(np.mean(known)), 1) if known else DASH
 
 
-def show_matching(a: Run, b: Run, found: Matching) -> None:
-    """Draw the pairs."""
-    show_section("Which concept is which", "matched one to one")
-    pairs = found.pairs
-    if pairs.empty:
+def show_likeness(found: Matching) -> None:
+    """Draw how alike the pairs are, and what that means."""
+    if found.pairs.empty:
         show_card("No pairs", "In one of the two no neuron ever fires.")
         return
-    show_figure(likeness_figure(pairs["likeness"].to_numpy(), found.chance, SURVIVES))
+    show_figure(likeness_figure(found.pairs["likeness"].to_numpy(), found.chance, SURVIVES))
     if found.by == "viewers and titles":
         show_note(
             "The two are of different recommenders, whose directions have nothing in common: likeness is the mean "
@@ -288,6 +312,11 @@ def show_matching(a: Run, b: Run, found: Matching) -> None:
         )
     else:
         show_note("Likeness: the mean of the cosine of what they push and the correlation over viewers.")
+
+
+def show_pairs(a: Run, b: Run, found: Matching) -> None:
+    """Draw the pairs, and the ways to the concepts of a selected one."""
+    pairs = found.pairs
     names = [run.table.frame["label"] for run in (a, b)]
     view = pd.DataFrame(
         {
@@ -301,27 +330,54 @@ def show_matching(a: Run, b: Run, found: Matching) -> None:
             "Titles": pairs["titles"],
         }
     )
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        show_section("Which concept is which", f"{len(pairs):,} pairs, matched one to one, most alike first")
+        st.download_button(
+            "Download as CSV", pairs_csv(view), f"pairs-{a.id}-{b.id}.csv", "text/csv", icon=":material/download:",
+            on_click="ignore",
+        )  # fmt: skip
     config = st.column_config
-    ids = {key: config.NumberColumn(width=55, format="%d") for key in ("#A", "#B")}
-    numbers = {key: config.NumberColumn(width=85, format="%.2f") for key in ("Direction", "Viewers", "Titles")}
+    ids = {key: config.NumberColumn(width=50, format="%d") for key in ("#A", "#B")}
+    numbers = {
+        "Direction": config.NumberColumn(width=85, format="%.2f", help="Cosine of the decoder rows"),
+        "Viewers": config.NumberColumn(width=85, format="%.2f", help="Correlation of the activations over viewers"),
+        "Titles": config.NumberColumn(width=85, format="%.2f", help="Correlation of the activations over titles"),
+    }
     like = config.ProgressColumn(width=110, format="%.2f", min_value=0, max_value=1, help=help_of("likeness"))
-    picked = show_rows(view, "matching-table", {**ids, **numbers, "Likeness": like})
+    picked = show_rows(view, "pairs-table", {**ids, **numbers, "Likeness": like})
     if picked is None:
         show_note("Select a pair to open its concepts.")
-    else:
-        row = pairs.iloc[picked]
-        with st.container(horizontal=True):
-            if st.button(f"Open #{int(row['a'])} of A", key="open-a"):
-                go("concept", neuron=str(int(row["a"])))
-            if st.button(f"Open #{int(row['b'])} of B", key="open-b"):
-                go("concept", run=b.id, neuron=str(int(row["b"])))
-    for column, letter, alone, labels in zip(st.columns(2), "AB", (found.alone_a, found.alone_b), names, strict=True):
+        return
+    row = pairs.iloc[picked]
+    with st.container(horizontal=True, key="links-pair"):
+        concept_link(int(row["a"]), f"A: {view['Concept in A'].iloc[picked]}")
+        concept_link(int(row["b"]), f"B: {view['Concept in B'].iloc[picked]}", run=b.id)
+
+
+def pairs_csv(view: pd.DataFrame) -> bytes:
+    """Write the pairs as CSV (UTF-8 with its mark, for spreadsheets); no cell can run as a formula."""
+    table = view.assign(**{key: [for_csv(v) for v in view[key]] for key in ("Concept in A", "Concept in B")})
+    return table.to_csv(index=False, lineterminator="\r\n").encode("utf-8-sig")
+
+
+def show_alone(a: Run, b: Run, found: Matching) -> None:
+    """Draw what one has and the other has not, the concepts with the most evidence first."""
+    for column, letter, run, alone in zip(st.columns(2), "AB", (a, b), (found.alone_a, found.alone_b), strict=True):
+        key = letter.lower()
+        weak = found.pairs[found.pairs["likeness"] < SURVIVES]
+        nearest = dict(zip(weak[key], weak["likeness"], strict=True))
+        left = np.concatenate([weak[key].to_numpy(np.int64), alone])
+        evidence = run.table.frame["evidence"].fillna(-1.0).to_numpy()[left]
         with column, st.container(border=True, height="stretch"):
-            weak = pairs.loc[pairs["likeness"] < SURVIVES, letter.lower()].to_numpy()
-            left = np.concatenate([alone, weak[::-1]])
             show_title(f"Only in {letter}", f"{len(left):,} without a match of {SURVIVES:g} or more")
-            words = [one_line(named(str(labels.iloc[j]), int(j)), 50) for j in left[:N_ALONE]]
-            show_note(", ".join(words) + (" …" if len(left) > N_ALONE else "") if words else "None.")
+            with st.container(key=f"links-only-{key}", gap="xsmall"):
+                for j in left[np.argsort(-evidence, kind="stable")][:N_ALONE]:
+                    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+                        concept_link(
+                            int(j), str(run.table.frame["label"].iloc[j]), **({"run": b.id} if run is b else {})
+                        )
+                        show_note(number(nearest.get(int(j), float("nan"))), width="content")
+            show_note("The number is the likeness to the match it got." if len(left) else "None.")
 
 
 if __name__ == "__main__":

@@ -27,11 +27,14 @@ from dashboard.panels import (
     show_title,
 )
 from dashboard.picking import show_pick
+from dashboard.saving import show_notes, show_save
 from dashboard.sidebar import current_run
 
 QUESTION = "Which concepts does this title stand for, and who likes it?"
 ITEM = "item"
-N_NEIGHBOURS, N_SHARED, N_PUSHING, N_ATTRIBUTES, N_CONCEPTS = 8, 3, 6, 10, 8
+TASTE, HISTORY = "taste", "history"
+"""Ways to make groups of viewers (see `core.neurons.groups`) that need no attributes."""
+N_NEIGHBOURS, N_SHARED, N_PUSHING, N_ATTRIBUTES, N_CONCEPTS = 8, 2, 6, 8, 8
 
 
 def run() -> None:
@@ -39,17 +42,21 @@ def run() -> None:
     shown = current_run("Item", QUESTION)
     data = shown.dataset
     popular = data.items.ids[int(np.argmax(data.item_counts))] if data.n_items else ""
-    item = data.items.index(state.page_choice(ITEM, data.items, popular))
+    chosen = state.page_choice(ITEM, data.items, popular)
+    state.set_page_choice(ITEM, chosen)  # also when it is there: a link to the same page does not change the address
+    item = data.items.index(chosen)
     found = places(cache.activations(shown.id, "items"), item)
     show_head(shown, item, found)
     show_strip(shown, item, found)
-    left, right = st.columns(2)
+    left, right = st.columns([7, 5])
     with left, st.container(border=True, height="stretch"):
         show_concepts(shown, found)
     with right, st.container(border=True, height="stretch"):
         show_pushing(shown, item)
     show_neighbours(shown, item)
     show_audience(shown, item)
+    with st.container(border=True):
+        show_notes(shown, "items", chosen)
 
 
 def show_head(shown: Run, item: int, found: Places) -> None:
@@ -60,6 +67,7 @@ def show_head(shown: Run, item: int, found: Places) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         show_header(titles[item] or "Untitled", QUESTION, chips)
         with st.container(horizontal=True, width="content", gap="small"):
+            show_save(shown, "items", [data.items.ids[item]])
             best = int(found.neurons[0]) if len(found.neurons) else None
             if st.button(
                 "Steer with its first concept", type="primary", icon=":material/tune:", disabled=best is None
@@ -116,8 +124,9 @@ def show_concepts(shown: Run, found: Places) -> None:
     picked = show_rows(
         view, "item-concepts",
         {
-            "#": config.NumberColumn(width=55, format="%d"),
-            "Activation": config.NumberColumn(width=85, format="%.3f"),
+            "Concept": config.TextColumn(width=260),
+            "#": config.NumberColumn(width=50, format="%d"),
+            "Activation": config.NumberColumn(width=80, format="%.3f"),
             "Place": config.NumberColumn(width=65, format="%d", help=help_of("best_place")),
             "Of": config.NumberColumn(width=70, format="%d", help="Titles that fire the concept at all"),
         },
@@ -140,7 +149,7 @@ def show_pushing(shown: Run, item: int) -> None:
     for name, chosen in (("Promotes it", order[:N_PUSHING]), ("Suppresses it", order[::-1][:N_PUSHING])):
         kept = [int(j) for j in chosen if (effect[j] > 0) == (name == "Promotes it") and effect[j]]
         show_note(name if kept else f"{name}: no concept.")
-        with st.container(key=f"lens-{name.split()[0].lower()}", gap="xsmall"):
+        with st.container(key=f"links-{name.split()[0].lower()}", gap="xsmall"):
             for j in kept:
                 with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
                     concept_link(j, str(frame["label"].iloc[j]))
@@ -162,7 +171,8 @@ def show_neighbours(shown: Run, item: int) -> None:
     ):
         with column, st.container(border=True, height="stretch"):
             show_title(name, note)
-            show_alike(shown, item, found, both)
+            with st.container(key=f"links-{name.split()[-1]}", gap="small"):
+                show_alike(shown, item, found, both)
     show_note(f"{len(both)} of {N_NEIGHBOURS} are neighbours both ways, marked •.")
 
 
@@ -174,10 +184,13 @@ def show_alike(shown: Run, item: int, found: Alike, both: set[int]) -> None:
     for other, cosine in zip(found.items, found.cosines, strict=True):
         common = [named(str(labels.iloc[j]), int(j)) for j in shared(cache.codes(shown.id), item, int(other), N_SHARED)]
         mark = "• " if int(other) in both else ""
-        with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-            item_link(shown.dataset.items.ids[other], f"{mark}{titles[other]}", years[other])
-            show_note(number(float(cosine)), width="content")
-        show_note(f"Shares {', '.join(one_line(c, 50) for c in common)}." if common else "Shares no concept.")
+        with st.container(gap=None):
+            with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+                item_link(shown.dataset.items.ids[other], f"{mark}{titles[other]}", years[other])
+                show_note(number(float(cosine)), width="content")
+            show_note(
+                f"Shares {' and '.join(f'“{one_line(c, 50)}”' for c in common)}" if common else "Shares no concept"
+            )
 
 
 def show_audience(shown: Run, item: int) -> None:
@@ -208,9 +221,9 @@ def attribute_rows(shown: Run, item: int) -> list[ShareRow]:
     fans[data.user_index[data.item_index == item]] = True
     n = int(fans.sum())
     rows = []
-    for kind in cache.group_kinds(shown.id, "viewers").values():
-        if not (kind.key.startswith("by ") or kind.key in ("taste", "history")):
-            continue
+    kinds = cache.group_kinds(shown.id, "viewers").values()
+    known = [kind for kind in kinds if kind.key.startswith("by ")]
+    for kind in [kind for kind in kinds if kind.key == TASTE] + (known or [k for k in kinds if k.key == HISTORY]):
         for value in kind.choices:
             mask = kind.group(value)
             base, having = float(mask.mean()), int((mask & fans).sum())
@@ -225,9 +238,9 @@ def attributes_figure(rows: list[ShareRow], n: int) -> Figure:
     """Show who its viewers are."""
     clear = [r for r in rows if not r.low <= r.base <= r.high]
     if clear:
-        most = max(clear, key=lambda r: abs(np.log(max(r.share, 1e-9) / r.base)))
+        most = max(clear, key=lambda r: abs(r.share - r.base) / max(r.high - r.low, 1e-9))
         takeaway = (
-            f"{percent(most.share)} [{percent(most.low)}, {percent(most.high)}] of its viewers are "
+            f"{percent(most.share)} [{percent(most.low)}, {percent(most.high)}] of its viewers have "
             f"“{one_line(most.name, 60)}”, against {percent(most.base)} of all."
         )
     else:

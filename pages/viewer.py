@@ -27,6 +27,7 @@ from dashboard.panels import (
     show_section,
     show_title,
 )
+from dashboard.saving import show_notes, show_save
 from dashboard.sidebar import current_run, current_viewer
 
 QUESTION = "Why does this viewer get this list?"
@@ -44,12 +45,12 @@ def run() -> None:
     lists = shown.three_lists(embedding, [history], steering, N)
     original = lists.original[0][lists.original[0] >= 0].astype(np.int64)
     show_head(shown, user)
-    if not np.isfinite(embedding).all() or not len(original):
+    if not len(original):
         show_card("No list", "Every title of the catalogue is in this viewer's history, so nothing is left to list.")
         return
     acts = shown.sae.encode(embedding)[0]
     show_strip(shown, embedding, acts, lists.original[0], lists.reconstructed[0], len(history))
-    left, right = st.columns(2)
+    left, right = st.columns([5, 7])
     with left, st.container(border=True, height="stretch"):
         show_history(shown, history)
     with right, st.container(border=True, height="stretch"):
@@ -70,6 +71,8 @@ def run() -> None:
             "Shapley value, the mean over all orders in which the parts can join; they sum to the score."
         )
     show_lists(shown, steering, lists)
+    with st.container(border=True):
+        show_notes(shown, "viewers", shown.dataset.users.ids[user])
 
 
 def show_head(shown: Run, user: int) -> None:
@@ -80,6 +83,7 @@ def show_head(shown: Run, user: int) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         show_header(f"Viewer {id_}", QUESTION, chips + attributes(shown, user))
         with st.container(horizontal=True, width="content", gap="small"):
+            show_save(shown, "viewers", [id_])
             if st.button("Steer this viewer", type="primary", icon=":material/tune:"):
                 go("steer")
 
@@ -116,7 +120,9 @@ def show_strip(
 def show_history(shown: Run, history: np.ndarray) -> None:
     """Draw what the viewer watched, the latest first."""
     ordered = shown.dataset.timestamps is not None
-    show_title("History", f"{len(history):,} titles, {'newest first' if ordered else 'the log has no times'}")
+    show_title(
+        "History", f"{len(history):,} titles, {'newest first' if ordered else 'last of the log first: it has no times'}"
+    )
     if not len(history):
         show_note("Nothing is in this viewer's history: the list is the one of a viewer of whom nothing is known.")
         return
@@ -129,7 +135,11 @@ def show_history(shown: Run, history: np.ndarray) -> None:
             "Genres": [", ".join(g) for g in rows["genres"]],
         }
     )
-    picked = show_rows(view, "viewer-history", {"Year": st.column_config.TextColumn(width=60)})
+    picked = show_rows(
+        view,
+        "viewer-history",
+        {"Title": st.column_config.TextColumn(width=180), "Year": st.column_config.TextColumn(width=55)},
+    )
     if picked is not None:
         go("item", item=shown.dataset.items.ids[int(items[picked])])
     show_note("Without the held-out titles, which the recommender has to find. Select a title to open it.")
@@ -156,12 +166,13 @@ def show_active(shown: Run, acts: np.ndarray) -> None:
     picked = show_rows(
         view, "viewer-concepts",
         {
-            "#": config.NumberColumn(width=55, format="%d"),
-            "Activation": config.NumberColumn(width=85, format="%.3f"),
+            "Concept": config.TextColumn(width=210),
+            "#": config.NumberColumn(width=50, format="%d"),
+            "Activation": config.NumberColumn(width=75, format="%.3f"),
             "Percentile": config.ProgressColumn(
-                width=110, format="%.0f", min_value=0, max_value=100, help=help_of("percentile")
+                width=100, format="%.0f", min_value=0, max_value=100, help=help_of("percentile")
             ),
-            "Base rate": config.NumberColumn(width=85, format="%.1f %%", help=help_of("density")),
+            "Base rate": config.NumberColumn(width=80, format="%.1f %%", help=help_of("density")),
         },
     )  # fmt: skip
     if picked is not None:
@@ -182,8 +193,8 @@ def show_pushes(shown: Run, split: Split, n: int) -> None:
     show_figure(
         waterfall_figure(
             f"The {n} listed titles against the others",
-            f"On average a listed title scores {number(total)} higher than the others.{lead} "
-            f"The SAE cannot explain {number(float(inside[3]))}.",
+            f"On average a listed title scores {number(total)} more than the others, {number(float(inside[0]))} of it "
+            f"without any concept.{lead} The SAE cannot explain {number(float(inside[3]))}.",
             parts, "Difference of the means", "Score",
         )
     )  # fmt: skip
@@ -225,7 +236,7 @@ def parts_of(shown: Run, split: Split, base: float, by_neuron: np.ndarray, other
     own = sorted(order.tolist(), key=lambda row: -by_neuron[row])
     left = split.n_others + len(by_neuron) - len(own)
     remaining = float(by_neuron.sum() - by_neuron[own].sum() + others)
-    parts = [Part("Without any concept", "bias", float(base), True)]
+    parts = [Part("Without any concept", "the same for everybody", float(base), True)]
     parts += [
         Part(named(str(labels.iloc[j]), int(j)), f"#{j}", float(by_neuron[row]))
         for row, j in ((row, split.neurons[row]) for row in own)
