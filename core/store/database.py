@@ -54,7 +54,7 @@ class Database:
         if self.file is not None and not self.file.exists():
             yield None
             return
-        with self._for_people(), self._engine.begin() as connection:
+        with self._for_people(), self._readable().begin() as connection:
             yield connection if self._has_tables(connection) else None
 
     @contextmanager
@@ -69,6 +69,10 @@ class Database:
             self._make_tables()
             with self._writing.begin() as connection:
                 yield connection
+
+    def close(self) -> None:
+        """Close the connections that are kept open."""
+        self._engine.dispose()
 
     def stamp(self) -> object | None:
         """Give what stays the same as long as nothing is written; None where that cannot be told without a query.
@@ -89,6 +93,17 @@ class Database:
                 return None
             stamp.append((facts.st_ino, facts.st_mtime_ns, facts.st_size))
         return tuple(stamp)
+
+    def _readable(self) -> Engine:
+        """Give the engine for reading: of a folder in which nothing can be written, SQLite has to be told so."""
+        wal = f"{self.file}-wal"
+        if self.file is None or os.access(self.file.parent, os.W_OK) or Path(wal).exists():
+            return self._engine
+        address = f"{self.file.absolute().as_uri()}?immutable=1"
+        engine = create_engine("sqlite://", poolclass=NullPool, creator=lambda: sqlite3.connect(address, uri=True))
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
 
     def _make_tables(self) -> None:
         if self.file is not None:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, Table, func, select
 from sqlalchemy.exc import IntegrityError
 
 from core.errors import ConfigError, DataError, MissingStageError, StaleArtefactError, one_line
@@ -56,6 +56,10 @@ class Store:
         self.workspace = workspace
         self.database = database
         self._revisions: dict[str, tuple[object, int]] = {}
+
+    def close(self) -> None:
+        """Let go of the database."""
+        self.database.close()
 
     def lists(self, run_id: str | None = None, of: Of | None = None, *, deleted: bool = False) -> list[SavedList]:
         """Give the lists that hold ids of a run's SAE or dataset, the last changed first; all without a run.
@@ -333,9 +337,13 @@ def insert_list(connection: Connection, values: Mapping[str, Any], ids: Sequence
 
 def insert_members(connection: Connection, list_id: int, ids: Sequence[str], start: int) -> None:
     """Insert members that are not in the list yet, from place `start` on."""
-    rows = [{"list": list_id, "member": i, "place": place} for place, i in enumerate(ids, start)]
+    insert_rows(connection, members, [{"list": list_id, "member": i, "place": n} for n, i in enumerate(ids, start)])
+
+
+def insert_rows(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert many rows, some thousands at a time."""
     for chunk in _chunks(rows):
-        connection.execute(members.insert(), chunk)
+        connection.execute(table.insert(), chunk)
 
 
 def _chunks(rows: Sequence[Any]) -> Iterable[list[Any]]:

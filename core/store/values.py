@@ -10,6 +10,7 @@ from core.store.tables import MAX_AUTHOR, MAX_ID, MAX_NAME, MAX_TEXT
 
 Of = Literal["neurons", "viewers", "items"]
 """What a list holds, and what a note is on; ids are texts (of neurons: their index)."""
+OFS: tuple[Of, ...] = get_args(Of)
 Source = Literal["human", "llm", "keyword", "automatic"]
 """Who gave a label, the strongest first; "automatic" takes a person's label back."""
 MAX_MEMBERS = 100_000
@@ -85,9 +86,9 @@ def check_of(of: str) -> Of:
     Raises:
         ConfigError: It is nothing that lists are of.
     """
-    if of not in get_args(Of):
-        raise ConfigError(f"There are no lists of {one_line(of, 40)!r}.", f"Use one of: {', '.join(get_args(Of))}.")
-    return of  # type: ignore[return-value]
+    if of not in OFS:
+        raise ConfigError(f"There are no lists of {one_line(of, 40)!r}.", f"Use one of: {', '.join(OFS)}.")
+    return of
 
 
 def clean(text: str, limit: int) -> str:

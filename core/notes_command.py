@@ -1,0 +1,62 @@
+"""`python -m core export-notes` and `import-notes`: what people wrote, as one file."""
+
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from core.errors import ConfigError
+from core.store import open_store
+from core.store.exchange import bring_in, collect
+from core.store.file import MAX_BYTES, read_json, to_json
+from core.terminal import DEFAULT_WORKSPACE, WorkspaceOption
+
+N_SHOWN = 10
+
+
+def export_notes_command(
+    file: Annotated[Path, typer.Argument(help="The JSON file to write.")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Write the lists, notes and labels of a workspace into one JSON file."""
+    if file.exists():
+        raise ConfigError(f"{file} is there already.", "Give the name of a file that is not there yet.")
+    written = collect(open_store(workspace))
+    data = to_json(written)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{secrets.token_hex(4)}.writing")
+    try:
+        beside.write_bytes(data)
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
+    typer.echo(f"{counted(len(written.lists), len(written.notes), len(written.labels))} are in {file}.")
+
+
+def import_notes_command(
+    file: Annotated[Path, typer.Argument(help="A file that export-notes wrote.")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+) -> None:
+    """Join the lists, notes and labels of a file to those of a workspace; what is there stays."""
+    with file.open("rb") as opened:
+        data = opened.read(MAX_BYTES + 1)
+    done = bring_in(open_store(workspace), read_json(data))
+    typer.echo(f"{counted(done.lists, done.notes, done.labels)} joined; {done.kept:,} were there already.")
+    for sentence in done.unknown[:N_SHOWN]:
+        typer.echo(f"  kept, though unknown here. {sentence}")
+    if len(done.unknown) > N_SHOWN:
+        typer.echo(f"  and {len(done.unknown) - N_SHOWN:,} more like this")
+
+
+def counted(n_lists: int, n_notes: int, n_labels: int) -> str:
+    """Say how much it is.
+
+    >>> counted(1, 0, 1200)
+    '1 list, 0 notes and 1,200 labels'
+    """
+    parts = (f"{n:,} {word}{'s' * (n != 1)}" for n, word in zip((n_lists, n_notes, n_labels), _WORDS, strict=True))
+    return "{}, {} and {}".format(*parts)
+
+
+_WORDS = ("list", "note", "label")
