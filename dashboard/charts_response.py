@@ -34,13 +34,13 @@ def response_figure(response: Response, label: str) -> Figure:
     band = _area(x, r.low / top, r.high / top, "band")
     fitted, placebo = _line(x, r.fitted / top, "fitted"), _line(x, r.placebo / top, "placebo")
     dots = "".join(f"<i style='left:{_at(a)};bottom:{_at(b)}'></i>" for a, b in zip(x, r.share / top, strict=True))
-    zero = f"<u style='left:{_at(float(x[_zero(r)]))}'></u>"
+    zero = f"<u class='zero' style='left:{_at(float(x[_zero(r)]))}'></u>"
     grey = ""
     if np.isfinite(r.saturation) and r.saturation < r.strengths[-1] and not r.flat:
         start = float(np.interp(r.saturation, r.strengths, x))
         grey = f"<span class='grey' style='left:{_at(start)};width:{_at(1 - start)}'></span>"
     grid = "".join(f"<b style='bottom:{_at(step / top)}'><span>{percent(step)}</span></b>" for step in _steps(top))
-    base = f"<em style='bottom:{_at(r.base_rate / top)}'></em>"
+    base = f"<u class='base' style='bottom:{_at(r.base_rate / top)}'></u>"
     ticks = "".join(
         f"<span style='left:{_at(float(a))}'>{_strength(float(s))}</span>"
         for a, s in zip(x, r.strengths, strict=True) if float(s).is_integer()
@@ -49,7 +49,7 @@ def response_figure(response: Response, label: str) -> Figure:
     key = (
         f"<div class='sl-key'><span>share of the top {N_LISTED} that is {name}, fitted</span>"
         "<span style='--swatch:color-mix(in srgb,var(--sl-up) 30%,transparent)'>95 % interval</span>"
-        "<span style='--swatch:var(--sl-down)'>random directions of the same size</span>"
+        "<span style='--swatch:var(--sl-tail)'>random directions of the same size</span>"
         "<span class='tick'>original list</span>"
         f"<span style='--swatch:var(--sl-quiet)'>base rate {percent(r.base_rate, 1)}</span>"
         + ("<span style='--swatch:var(--sl-track)'>saturated</span>" if grey else "")

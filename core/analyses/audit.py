@@ -5,10 +5,11 @@ import numpy as np
 from core.analyses.base import Made
 from core.analyses.responses import affordable, panel_of, viewers_of
 from core.neurons.concepts import concepts_of
+from core.neurons.facts import first_half
 from core.progress import Progress
 from core.runs import Run
 from core.seeding import generator
-from core.steering.audit import DOSES, FEW, N_PLACEBOS, STEERED, Items, Lens, audit, halves, permuted, popularity_strata
+from core.steering.audit import DOSES, FEW, N_PLACEBOS, STEERED, Items, Lens, audit, permuted, popularity_strata
 from core.steering.responses import N_PARTS
 
 N_PERMUTED = 100
@@ -31,7 +32,7 @@ def make(run: Run, progress: Progress) -> Made:
         np.where(frame["alive"], frame["strong_activation"].to_numpy(float), np.nan),
     )  # fmt: skip
     acts = run.sae.encode(run.recommender.probe_items())
-    items = Items(acts, halves(run.dataset.items.ids), popularity_strata(run.dataset.item_counts))
+    items = Items(acts, first_half(run.dataset.items.ids), popularity_strata(run.dataset.item_counts))
     found = audit(concepts, items, lens, run.seed, n_placebos)
     progress("audit", 1, 1 + rounds, {})
     masks = np.array([c.mask for c in concepts], bool)

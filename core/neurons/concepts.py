@@ -182,7 +182,7 @@ def auc(acts_items: np.ndarray, masks: Masks) -> np.ndarray:
     floats = masks.astype(np.float64)
     for start in range(0, acts_items.shape[1], _CHUNK):
         part = np.maximum(acts_items[:, start : start + _CHUNK], 0)
-        ranks = _mean_ranks(part)
+        ranks = mean_ranks(part)
         with np.errstate(invalid="ignore", divide="ignore"):
             value = (floats @ ranks - n_with * (n_with + 1) / 2) / pairs
         value[:, ~(part > 0).any(axis=0)] = np.nan
@@ -190,7 +190,7 @@ def auc(acts_items: np.ndarray, masks: Masks) -> np.ndarray:
     return out
 
 
-def _mean_ranks(values: np.ndarray) -> np.ndarray:
+def mean_ranks(values: np.ndarray) -> np.ndarray:
     """Give the rank of each value within its column, from 1, equal values sharing the mean of their ranks."""
     order = np.argsort(values, axis=0, kind="stable")
     ordered = np.take_along_axis(values, order, axis=0)

@@ -6,17 +6,16 @@ popularity, and does promoting it bring these items into the lists of viewers th
 directions do? Every figure is of items and viewers that had no part in the choice.
 """
 
-import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from scipy.special import ndtr, stdtr
-from scipy.stats import rankdata
 
-from core.neurons.concepts import Concept
+from core.neurons.concepts import Concept, mean_ranks
 from core.neurons.contrast import adjusted
+from core.neurons.separation import auc_interval
 from core.recommenders.base import Recommender
 from core.sae.model import SAE
 from core.seeding import generator
@@ -65,11 +64,6 @@ class Lens(NamedTuple):
     """(d_sae,) strong activation of each neuron; NaN or 0 for one that cannot be chosen."""
 
 
-def halves(ids: Sequence[str]) -> np.ndarray:
-    """Give (n_items,) bool: the items whose id hashes to an even number, about half, the same in every run."""
-    return np.array([hashlib.sha256(f"audit\x1f{name}".encode()).digest()[0] % 2 == 0 for name in ids], bool)
-
-
 def popularity_strata(counts: np.ndarray, n_strata: int = N_STRATA) -> np.ndarray:
     """Give the (n_items,) group of each item, of equal sizes by popularity, the rarest first."""
     order = np.argsort(counts, kind="stable")
@@ -108,7 +102,7 @@ def stratified_auc(values: np.ndarray, masks: np.ndarray, strata: np.ndarray) ->
     for stratum in np.unique(strata):
         items = np.flatnonzero(strata == stratum)
         n = len(items)
-        ranks = rankdata(np.maximum(values[items], 0), axis=0)
+        ranks = mean_ranks(np.maximum(values[items], 0))
         member = masks[:, items].astype(np.float64)
         n_with = member.sum(axis=1, keepdims=True)
         these = n_with * (n - n_with)
@@ -117,29 +111,6 @@ def stratified_auc(values: np.ndarray, masks: np.ndarray, strata: np.ndarray) ->
         pairs += these
     with np.errstate(invalid="ignore", divide="ignore"):
         return total / pairs, np.where(variance > 0, (total - pairs / 2) / np.sqrt(variance), np.nan)
-
-
-def auc_interval(auc: np.ndarray, n_with: np.ndarray, n_without: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give the 95 % interval of an AUC: the values from which it is no further than 1.96 of their own deviations.
-
-    The deviation is Hanley and McNeil's (1982) at the value in question, so that the interval of an AUC of 1 has a
-    width (Newcombe 2006, method 5). Solved by bisection.
-    """
-    auc, m, n = (np.asarray(a, np.float64) for a in (auc, n_with, n_without))
-
-    def spread(theta: np.ndarray) -> np.ndarray:
-        more = ((m + n) / 2 - 1) * ((1 - theta) / (2 - theta) + theta / (1 + theta))
-        return np.asarray(1.959964 * np.sqrt(theta * (1 - theta) * (1 + more) / np.maximum(m * n, 1)))
-
-    ends = []
-    for side in (0.0, 1.0):
-        out, inside = np.full(auc.shape, side), auc.copy()
-        for _ in range(50):
-            middle = (out + inside) / 2
-            far = np.abs(middle - auc) > spread(middle)
-            out, inside = np.where(far, middle, out), np.where(far, inside, middle)
-        ends.append(np.where(np.isnan(auc), np.nan, inside))
-    return ends[0], ends[1]
 
 
 def audit(
@@ -209,7 +180,7 @@ def _choose_and_test(masks: np.ndarray, items: Items, usable: np.ndarray) -> dic
     held, z = stratified_auc(items.acts[~there][:, distinct], masks[:, ~there], items.strata[~there])
     auc, z = held[rows, place], z[rows, place]
     n_with = masks[:, ~there].sum(axis=1)
-    low, high = auc_interval(auc, n_with, (~there).sum() - n_with)
+    low, high = auc_interval(auc, np.zeros(len(auc)), n_with, (~there).sum() - n_with)
     p = ndtr(-np.nan_to_num(z, nan=-np.inf))
     return {
         "neuron": neurons, "auc_chosen": first[rows, best], "auc": auc, "auc_low": low, "auc_high": high, "auc_p": p

@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from core.data.dataset import Histories, to_matrix
-from core.recommenders.base import Recommender
-from core.steering.kernels import top_items
+from core.recommenders.base import Recommender, resolve
 
 N_LISTED = 20
 """Length of the lists in which shares are counted."""
@@ -77,6 +76,7 @@ def steered_lists(
     doses = viewers.scale[:, None] * np.asarray(strengths, np.float32)[None, :]
     out = np.empty((*doses.shape, n), np.int32)
     direction = np.asarray(direction, np.float32)
+    top_items = resolve("core.steering.kernels:top_items")  # a page reads curves and never compiles loops
     if model.linear is not None:
         top_items(viewers.scores, model.linear.V @ direction, doses, out)
         return out
