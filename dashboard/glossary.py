@@ -78,7 +78,7 @@ TERMS = {
         "Head: the most popular items, which together make 20 % of the interactions. High: a mainstream concept.",
     ),
     "held_out_auc": Term(
-        "Told apart, held out",
+        "Held-out AUC",
         "AUC on the half of the rows that had no part in choosing the fact, 95 % interval",
         "How surely it fires more where the fact holds: 0.5 is chance, 1 is always.",
     ),

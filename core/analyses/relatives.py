@@ -4,7 +4,7 @@ import numpy as np
 
 from core.analyses.base import Made
 from core.neurons import relatives
-from core.neurons.relatives import Relatives
+from core.neurons.relatives import Lens, Related, Relatives
 from core.neurons.shards import sampled, shards_of, stream_pairs
 from core.progress import Progress
 from core.recommenders.base import embed_users
@@ -45,6 +45,17 @@ def make(run: Run, progress: Progress) -> Made:
     found = Relatives(relatives.opposite(sae.W_dec, alive), relatives.opposite(rows, alive), together, lens)
     metrics = {"scale": scale, "n_viewers": pairs.n_rows, "n_probe_viewers": len(probe)}
     return Made(found.to_arrays(), {}, metrics)
+
+
+def lens_of(run: Run, made: Made | None, neuron: int) -> Lens | None:
+    """Give the lens of one neuron, (1, n) arrays: of the analysis, else computed where that is exact; else None."""
+    if made is not None:
+        up, down = Relatives.from_arrays(made.arrays).lens
+        return Lens(*(Related(side.neurons[[neuron]], side.values[[neuron]]) for side in (up, down)))
+    if run.recommender.linear is None:
+        return None
+    effects = relatives.linear_effects(run.recommender, run.sae, np.array([neuron]), scale_of(run))
+    return relatives.lens(((np.array([0]), change) for _, change in effects), 1)
 
 
 def scale_of(run: Run) -> float:

@@ -16,6 +16,7 @@ from streamlit.testing.v1 import AppTest
 from core.pipeline import build
 from core.runs import Run
 from core.workspace import Workspace
+from dashboard.charts import signed
 from tests.conftest import tiny_request
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,6 +78,11 @@ def shown(app: AppTest) -> str:
     html = "".join(e.proto.body for e in app.get("html") if not e.proto.body.startswith("<style>"))
     assert "Something went wrong" not in html
     return html
+
+
+def links(app: AppTest) -> str:
+    """Give the labels of all links of a page, their backslashes removed."""
+    return "\n".join(str(e.proto.label).replace("\\", "") for e in app.get("page_link"))
 
 
 def metric(app: AppTest, label: str) -> str:
@@ -143,15 +149,16 @@ def test_a_concept_shows_its_own_numbers(full: Run) -> None:
     assert metric(app, "Max activation") == f"{facts['max_activation']:.2f}"
     assert metric(app, "Purity lift") == f"{facts['lift']:.1f} ×"
     for item in full.table.top_items[j, :5]:
-        assert item < 0 or f"<td>Film number {item}</td>" in html
+        assert item < 0 or f"Film number {item} " in links(app)
 
 
 def test_what_a_concept_pushes_up_and_down_are_the_ends_of_its_row(full: Run) -> None:
     j = int(full.table.frame["evidence"].idxmax())
-    effect = full.recommender.linear.V @ full.sae.W_dec[j]
-    html = shown(open_page("concept", neuron=str(j)))
-    assert f"{effect.max():+.2f}</td>" in html
-    assert f"{effect.min():+.2f}</td>" in html
+    scale = np.median(full.sae.normalise(full.recommender.embed(full.dataset.histories())).scale)
+    effect = full.recommender.linear.V @ full.sae.W_dec[j] * scale
+    found = links(open_page("concept", neuron=str(j), tab="Pushes"))
+    for item in (effect.argmax(), effect.argmin()):
+        assert f"Film number {item} :gray[{1950 + item} · {signed(float(effect[item]))}]" in found
 
 
 def test_next_and_previous_follow_the_list(full: Run) -> None:
