@@ -213,6 +213,43 @@ TERMS = {
         "interactions with the 10 % most popular titles / all interactions",
         "How unequally the titles are consumed: 10 % would be equal.",
     ),
+    "audit_steered": Term(
+        "Can be steered",
+        "AUC held out >= 0.6, gain at strength 3 >= 5 points and beyond random directions, each with q <= 0.05",
+        "Genres, tags and decades of which a single concept tells the titles apart and, promoted, brings them into "
+        "lists.",
+    ),
+    "audit_seen": Term(
+        "Seen, not steered",
+        "AUC held out >= 0.6 with q <= 0.05, but no such gain",
+        "A concept tells their titles apart, yet promoting it does not bring them into lists.",
+    ),
+    "audit_unseen": Term(
+        "Not seen",
+        "AUC held out < 0.6, or q > 0.05",
+        "No single concept tells their titles from others of the same popularity. Several together might.",
+    ),
+    "audit_null": Term(
+        "Called by mistake",
+        "permuted facts called steerable / permuted facts",
+        "The whole procedure on facts that mean nothing: as many titles of the same popularity, drawn at random.",
+    ),
+    "held_out_auc": Term(
+        "AUC, held out",
+        "sum over popularity deciles of U / sum of n_with * n_without",
+        "The chance that the concept fires more on a title of this kind than on another of the same popularity, on the "
+        "half of the titles that had no part in choosing it. 0.5 is chance.",
+    ),
+    "steer_slope": Term(
+        "Steer slope",
+        "(share of the top 20 at strength 1/2 - share without an edit) / (1/2)",
+        "Points of the list gained per strong activation, at the start of the curve, on viewers the SAE never saw.",
+    ),
+    "steer_gain": Term(
+        "Gain",
+        "share of the top 20 at strength 3 - share without an edit",
+        "Points of the list gained as far as the sliders go: three strong activations.",
+    ),
 }
 
 
