@@ -234,16 +234,11 @@ TERMS = {
         "permuted facts called steerable / permuted facts",
         "The whole procedure on facts that mean nothing: as many titles of the same popularity, drawn at random.",
     ),
-    "held_out_auc": Term(
+    "audit_auc": Term(
         "AUC, held out",
         "sum over popularity deciles of U / sum of n_with * n_without",
         "The chance that the concept fires more on a title of this kind than on another of the same popularity, on the "
         "half of the titles that had no part in choosing it. 0.5 is chance.",
-    ),
-    "steer_slope": Term(
-        "Steer slope",
-        "(share of the top 20 at strength 1/2 - share without an edit) / (1/2)",
-        "Points of the list gained per strong activation, at the start of the curve, on viewers the SAE never saw.",
     ),
     "steer_gain": Term(
         "Gain",
