@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from core.analyses.relatives import scale_of
 from core.neurons.contrast import FDR
-from core.neurons.matching import Matching
+from core.neurons.matching import Matching, correlation
 from core.neurons.pair import cosine, together
 from core.neurons.stability import SURVIVES
 from core.runs import Run
@@ -39,6 +40,8 @@ from dashboard.sidebar import current_run, current_viewer, name_of
 
 QUESTION = "What do they share, and where do they differ?"
 WHAT, OTHER = "compare", "with"
+LEAST_VIEWERS = 10
+"""In each of two audiences that are told apart."""
 KINDS = {"concepts": "Two concepts", "saes": "Two SAEs"}
 N_ITEMS, N_PUSHED, N_CONTRAST, N_ALONE = 20, 8, 8, 8
 
@@ -68,10 +71,7 @@ def compare_concepts(shown: Run) -> None:
         return
     d_sae, labels = len(concepts), shown.table.frame["label"]
     a = state.parse_neuron(state.page_choice(state.A, None, str(alive[0])), d_sae)
-    near = [int(j) for j in shown.table.neighbours[a] if j >= 0]
-    told = [j for j in near if np.isfinite(shown.table.frame["purity_at_20"].iloc[j])]
-    default = (told or near or [j for j in alive if j != a])[0]
-    b = state.parse_neuron(state.page_choice(state.B, None, str(default)), d_sae)
+    b = state.parse_neuron(state.page_choice(state.B, None, str(nearest(shown, a))), d_sae)
     set_both(a, b)  # also when they are there: a link to the same page does not change the address
 
     def name(id_: str) -> str:
@@ -114,6 +114,14 @@ def compare_concepts(shown: Run) -> None:
     show_effects(shown, a, b)
 
 
+def nearest(shown: Run, a: int) -> int:
+    """Give the living concept that fires most for the same titles as another one."""
+    acts = cache.activations(shown.id, "items")
+    alike = correlation(acts[:, [a]], acts)[0]
+    alike[~shown.table.frame["alive"].to_numpy() | (np.arange(len(alike)) == a)] = -np.inf
+    return int(np.argmax(alike))
+
+
 def set_both(a: int, b: int) -> None:
     """Choose both concepts; for callbacks."""
     state.set_page_choice(state.A, str(a))
@@ -139,8 +147,7 @@ def show_facts(shown: Run, a: int, b: int) -> None:
         ):
             if column in frame:
                 rows.append([name, *(form(frame[column].iloc[j]) for j in (a, b))])
-        heads = [f"{letter}: {named(str(frame['label'].iloc[j]), j)}" for letter, j in (("A", a), ("B", b))]
-        st.html(table_html(["", *heads], rows, numeric=(1, 2)))
+        st.html(table_html(["", f"A · #{a}", f"B · #{b}"], rows, numeric=(1, 2), keep=(0,)))
         with st.container(horizontal=True):
             for j in (a, b):
                 concept_link(j, str(frame["label"].iloc[j]))
@@ -164,7 +171,7 @@ def show_items(shown: Run, a: int, b: int) -> None:
             if found:
                 st.html(table_html(["Title", "Year"], [[titles[i], years[i]] for i in found], numeric=(1,)))
             else:
-                show_note("None: their top titles are the same." if not both else "None.")
+                show_note("No title.")
 
 
 def show_effects(shown: Run, a: int, b: int) -> None:
@@ -182,7 +189,9 @@ def show_effects(shown: Run, a: int, b: int) -> None:
         push = [scores - shown.recommender.score(u)[0] for scores in moved]
     else:
         note = "change of a title's score for one strong activation"
-        push = [scorer.V @ shown.sae.W_dec[j] * s for j, s in zip((a, b), strong, strict=True)]
+        made = cache.analysis(shown.id, "relatives")
+        scale = scale_of(shown) if made is None else float(made.metrics["scale"])
+        push = [scale * s * (scorer.V @ shown.sae.W_dec[j]) for j, s in zip((a, b), strong, strict=True)]
     show_section("What they do to lists", note)
     titles = shown.dataset.titles()
     both, differ = np.minimum(push[0], push[1]), push[0] - push[1]
@@ -206,8 +215,13 @@ def show_effects(shown: Run, a: int, b: int) -> None:
 def show_audiences(shown: Run, a: int, b: int) -> None:
     """Draw what sets the viewers of one apart from those of the other."""
     found = cache.pair_contrast(shown.id, a, b)
-    if found is None:
-        show_card("Too few viewers", "Fewer than two have one of the concepts and not the other: nothing to compare.")
+    if found is None or min(found.n_a, found.n_b) < LEAST_VIEWERS:
+        sizes = "fewer than two" if found is None else f"{found.n_a:,} and {found.n_b:,}"
+        show_card(
+            "Too few viewers",
+            f"Of viewers who have one of the two and not the other there are {sizes}; {LEAST_VIEWERS} each are needed "
+            "to tell their audiences apart.",
+        )
         return
     labels = shown.table.frame["label"]
     frame = found.frame[~found.frame["neuron"].isin([a, b]) & found.frame["d"].notna()]
@@ -224,7 +238,10 @@ def show_audiences(shown: Run, a: int, b: int) -> None:
     )
     sides = ("more with A", "more with B")
     show_figure(effects_figure("What sets their audiences apart", takeaway, rows, "Cohen's d", sides))
-    show_note("The two concepts themselves are left out. Intervals one by one, not adjusted. Offline, logged data.")
+    few = " Fewer than 60 in a group: the intervals are too narrow." if min(found.n_a, found.n_b) < 60 else ""
+    show_note(
+        f"The two concepts themselves are left out. Intervals one by one, not adjusted.{few} Offline, logged data."
+    )
 
 
 def compare_saes(shown: Run) -> None:

@@ -4,10 +4,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from core.analyses.relatives import scale_of
 from core.data.groups import GROUPS
 from core.errors import one_line
 from core.neurons.contrast import FDR
-from core.neurons.profile import Alike, Places, alike, places, shared, wilson
+from core.neurons.profile import Alike, Places, alike, places, shared
+from core.neurons.separation import wilson
 from core.runs import Run
 from dashboard import cache, state
 from dashboard.charts import Effect, Figure, effects_figure, number, percent, signed
@@ -144,7 +146,9 @@ def show_pushing(shown: Run, item: int) -> None:
         show_note("This recommender's scores are not linear, so the effect depends on the viewer: see the Steer page.")
         return
     strong = np.nan_to_num(frame["strong_activation"].to_numpy())
-    effect = np.where(frame["alive"], (shown.sae.W_dec @ scorer.V[item]) * strong, 0.0)
+    made = cache.analysis(shown.id, "relatives")
+    scale = scale_of(shown) if made is None else float(made.metrics["scale"])
+    effect = np.where(frame["alive"], scale * strong * (shown.sae.W_dec @ scorer.V[item]), 0.0)
     order = np.argsort(-effect, kind="stable")
     for name, chosen in (("Promotes it", order[:N_PUSHING]), ("Suppresses it", order[::-1][:N_PUSHING])):
         kept = [int(j) for j in chosen if (effect[j] > 0) == (name == "Promotes it") and effect[j]]
@@ -228,7 +232,8 @@ def attribute_rows(shown: Run, item: int) -> list[ShareRow]:
             mask = kind.group(value)
             base, having = float(mask.mean()), int((mask & fans).sum())
             spread = np.sqrt(base * (1 - base) / n)
-            row = ShareRow(f"{kind.title}: {kind.choices[value]}", f"n = {having:,}", *wilson(having, n), base)
+            low, high = (float(end) for end in wilson(np.array(having), np.array(n)))
+            row = ShareRow(f"{kind.title}: {kind.choices[value]}", f"n = {having:,}", having / n, low, high, base)
             rows.append((abs(row.share - base) / spread if spread else 0.0, row))
     rows.sort(key=lambda pair: -pair[0])
     return sorted((row for _, row in rows[:N_ATTRIBUTES]), key=lambda row: -(row.share / row.base if row.base else 0))

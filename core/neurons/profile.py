@@ -5,9 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
-Z_95 = 1.959963984540054
-"""Standard deviations of a 95 % interval of the normal law."""
-
 
 class Places(NamedTuple):
     """The neurons that one item fires, the one in which it stands highest first."""
@@ -76,29 +73,3 @@ def shared(rows: sparse.csr_matrix, item: int, other: int, n: int) -> np.ndarray
     product = rows[[item]].multiply(rows[[other]]).tocsr()
     order = np.lexsort((product.indices, -product.data))[:n]
     return np.asarray(product.indices[order], np.int64)
-
-
-class Interval(NamedTuple):
-    """A share and its 95 % interval."""
-
-    share: float
-    low: float
-    high: float
-
-
-def wilson(n_having: int, n: int) -> Interval:
-    """Give a share with the interval of Wilson (1927), which stays in [0, 1] and holds also for few and rare ones.
-
-        (p + z^2 / 2n ± z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n)
-
-    NaN for none of none.
-
-    >>> [round(v, 3) for v in wilson(1, 10)]
-    [0.1, 0.018, 0.404]
-    """
-    if not n:
-        return Interval(float("nan"), float("nan"), float("nan"))
-    share, square = n_having / n, Z_95**2 / n
-    middle = (share + square / 2) / (1 + square)
-    half = Z_95 * np.sqrt(share * (1 - share) / n + square / (4 * n)) / (1 + square)
-    return Interval(share, max(float(middle - half), 0.0), min(float(middle + half), 1.0))
