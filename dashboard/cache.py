@@ -38,7 +38,18 @@ from core.sweep.stored import StoredSweep, sweeps_of
 from core.workspace import STAGES, Meta, Workspace
 from dashboard.atlas import Atlas, concept_atlas, item_atlas
 from dashboard.components.steer import Catalogue, pack_items
-from dashboard.listing import list_concepts
+from dashboard.listing import (
+    Firing,
+    Found,
+    firing_for,
+    known_columns,
+    list_concepts,
+    relative,
+    select,
+    titles_with,
+    viewer_of,
+)
+from dashboard.state import Filters
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -196,13 +207,68 @@ def _run(path: str, run_id: str) -> Run:
 
 def concepts(run_id: str) -> pd.DataFrame:
     """Give the list of concepts of a run: see `dashboard.listing.list_concepts`. Not to be changed."""
-    return _concepts(run_id, label_revision(run_id))
+    analyses = tuple(name for name in ("associations", "responses", "audit") if analysis(run_id, name) is not None)
+    return _concepts(run_id, label_revision(run_id), analyses)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Sorting the concepts")
-def _concepts(run_id: str, revision: int) -> pd.DataFrame:  # noqa: ARG001
+def _concepts(run_id: str, revision: int, analyses: tuple[str, ...]) -> pd.DataFrame:  # noqa: ARG001
     opened = run(run_id)
-    return list_concepts(opened.table, opened.dataset.titles())
+    tables = {name: made.tables for name in analyses if (made := analysis(run_id, name)) is not None}
+    known = known_columns(
+        tables["associations"]["best"] if "associations" in tables else None,
+        tables["responses"]["responses"]["slope"].to_numpy(float) if "responses" in tables else None,
+        tables["audit"]["audit"] if "audit" in tables else None,
+        len(opened.table.frame),
+    )
+    return list_concepts(opened.table, opened.dataset.titles(), known)
+
+
+def found_concepts(run_id: str, filters: Filters, viewer: str) -> Found:
+    """Give the concepts that pass the filters, in their order. Not to be changed.
+
+    Args:
+        run_id: The run.
+        filters: What is asked for.
+        viewer: The one of the side bar, for `filters.active`; a search that names another one goes before.
+
+    Raises:
+        DataError: There is no such viewer.
+    """
+    opened = run(run_id)
+    named = viewer_of(filters.text)
+    asked = viewer if named is None and filters.active else named
+    of_viewer = None if asked is None else _viewer_firing(run_id, opened.dataset.users.index(asked))
+    firing = _title_firing(run_id, filters.text) if named is None else None
+    return Found(select(concepts(run_id), filters, firing, of_viewer), firing, asked)
+
+
+@st.cache_resource(max_entries=50, show_spinner=False)
+def _viewer_firing(run_id: str, user: int) -> Firing:
+    opened = run(run_id)
+    highest = opened.table.frame["max_activation"].to_numpy(float)
+    return Firing(relative(opened.sae.encode(opened.embedding(user))[0], highest))
+
+
+@st.cache_resource(max_entries=50, show_spinner=False)
+def _title_firing(run_id: str, text: str) -> Firing | None:
+    opened, (titles, folded) = run(run_id), _titles(run_id)
+    rows = titles_with(text, folded)
+    if not rows:
+        return None
+    acts = opened.sae.encode(_probes(run_id)[rows])
+    return firing_for([titles[i] for i in rows], acts, opened.table.frame["max_activation"].to_numpy(float))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _titles(run_id: str) -> tuple[list[str], list[str]]:
+    titles = run(run_id).dataset.titles()
+    return titles, [title.casefold() for title in titles]
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _probes(run_id: str) -> np.ndarray:
+    return run(run_id).recommender.probe_items()
 
 
 def atlas(run_id: str, of: Of | Literal["neurons"]) -> Atlas:
@@ -251,7 +317,6 @@ def years(run_id: str) -> list[str]:
     return ["" if pd.isna(year) else str(int(year)) for year in run(run_id).dataset.item_table["year"]]
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
 def group_kinds(run_id: str, of: Of) -> dict[str, Kind]:
     """Give the ways to make groups of viewers or of items, by key."""
     return {kind.key: kind for kind in kinds_of(run(run_id).dataset, of)}
@@ -344,7 +409,6 @@ def matching(a: str, b: str) -> Matching:
     return match_saes(*sides, same_recommender=same, seed=first.seed)
 
 
-@st.cache_resource(max_entries=50, show_spinner="Comparing the groups")
 def contrast(run_id: str, of: Of, a: tuple[str, str], b: tuple[str, str] | None) -> Contrast:
     """Compare two groups, each a kind and a value; without `b`, with all who are not in `a`. Not to be changed.
 

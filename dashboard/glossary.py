@@ -57,6 +57,17 @@ TERMS = {
         "sum over n = 20, 50 of n * (p ln(p / b) + (1 - p) ln((1 - p) / (1 - b))), p = purity@n, b = base rate",
         "How far the top items are from chance: pure, and rare in the catalogue. The list is sorted by it.",
     ),
+    "trust": Term(
+        "Trust",
+        "lower end of the 95 % interval of the AUC of its surest fact, on titles or viewers that did not choose it",
+        "How surely the concept tells what has a genre, tag, decade or attribute from what has not: 0.5 is chance, 1 "
+        "never errs.",
+    ),
+    "slope": Term(
+        "Steer slope",
+        "(share of its best match in the top 20 at half a strong activation - without) / half, unseen viewers, x 100",
+        "Points of the list that promoting the concept brings for one strong activation. At 0 it cannot move lists.",
+    ),
     "fires_viewers": Term(
         "Fires for viewers",
         "viewers with activation > 0 / all viewers",

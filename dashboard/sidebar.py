@@ -58,6 +58,15 @@ def current_viewer(run: Run) -> int:
     return run.dataset.users.index(state.viewer(run.dataset.users, offered_viewers(run)[0]))
 
 
+def chosen_viewer(run: Run) -> str:
+    """Give the id that the side bar shows: of the viewer that is chosen, else the first that is offered."""
+    first = offered_viewers(run)[0]
+    try:
+        return state.viewer(run.dataset.users, first)
+    except DataError:
+        return first
+
+
 def show_sidebar() -> None:
     """Draw the choices; an empty workspace has none."""
     known = cache.runs()

@@ -6,7 +6,7 @@ address, and puts them back. Then `neuron=17`, `edit=17:add:2.0` (may repeat), t
 be is a `UserError`, never a silent default.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,24 @@ RUN, VIEWER, NEURON, EDIT, WATCHED = "run", "viewer", "neuron", "edit", "watched
 SEARCH, KIND, PURITY, HEAD, BAND, DEAD = "q", "about", "purity", "audience", "fires", "dead"
 MAX_WATCHED = 20
 """Titles that a viewer can be built from."""
-FILTERS = (SEARCH, KIND, PURITY, HEAD, BAND, DEAD)
+SORT, TRUST, SOURCE, DENSITY, ACTIVE = "sort", "trust", "named", "density", "active"
+FILTERS = (SEARCH, KIND, PURITY, HEAD, BAND, DEAD, SORT, TRUST, SOURCE, DENSITY, ACTIVE)
+MULTIPLE = (KIND, HEAD, BAND, SOURCE)
 OF, A_BY, A, B_BY, B = CONTRAST = ("of", "a_by", "a", "b_by", "b")
 """Two groups: of what, and by what and which each is."""
 
 PURITY_STEPS = {"50": 0.5, "80": 0.8, "95": 0.95}
 """Least purity@20, in percent as the page and the address show it."""
+TRUST_STEPS = {"0.6": 0.6, "0.7": 0.7, "0.8": 0.8}
+"""Least trust: the lower end of the held-out AUC of a concept's surest fact."""
+LADDER = ("0", *(f"{step:g}" for ten in range(-2, 2) for step in (10.0**ten * m for m in (1, 1.5, 2, 3, 5, 7))), "100")
+"""Percents of viewers between which the density can be chosen; 0 and 100 let all pass."""
+SORTS = (
+    "Best first", "Evidence", "Trust", "Steer slope", "Purity", "Lift", "Most viewers", "Fewest viewers",
+    "Most mainstream", "Most niche", "Stability", "Label A to Z",
+)  # fmt: skip
+"""Orders of the list; the first is the default."""
+SOURCES = ("human", "llm", "keyword")
 BANDS = {"Rare": (0.0, 0.01), "Common": (0.01, 0.2), "Widespread": (0.2, 1.0)}
 """By density, the share of viewers in whom a concept fires: above the first and up to the second number."""
 AUDIENCES = ("Mainstream", "Balanced", "Niche")
@@ -45,6 +57,11 @@ class Filters:
         audiences: By head share; empty shows all.
         bands: By density; empty shows all.
         dead: Show the neurons that never fire too.
+        sort: One of `SORTS`; empty for the first.
+        trust: Least trust; 0 shows all.
+        sources: Who gave the label; empty shows all.
+        density: Least and largest share of viewers in whom a concept fires, in [0, 1]; None shows all.
+        active: Only those that fire in the viewer of the side bar.
     """
 
     text: str = ""
@@ -53,6 +70,11 @@ class Filters:
     audiences: tuple[str, ...] = ()
     dead: bool = False
     bands: tuple[str, ...] = ()
+    sort: str = ""
+    trust: float = 0.0
+    sources: tuple[str, ...] = ()
+    density: tuple[float, float] | None = None
+    active: bool = False
 
 
 def run_id(known: Sequence[str]) -> str:
@@ -317,17 +339,38 @@ def filters() -> Filters:
     return parse_filters({key: _all(key) or saved.get(key, []) for key in FILTERS})
 
 
+def show_density() -> tuple[str, tuple[str, str]]:
+    """Before the range of densities: give the widget's key, and the two of `LADDER` that it shows at first.
+
+    Streamlit binds no range to the address, so it is written by `save_filters`. An address that was changed otherwise,
+    for example by a step back, gets a new widget.
+    """
+    named, count = _all(DENSITY), st.session_state.get("n_density", 0)
+    there = f"{DENSITY}_{count}" in st.session_state
+    if there and named != st.session_state.get("density_written", []):
+        st.session_state["n_density"] = count = count + 1
+    elif not there:
+        named = named or st.session_state.get("filters", {}).get(DENSITY, [])
+    span = sorted(named, key=float) or [LADDER[0], LADDER[-1]]
+    return f"{DENSITY}_{count}", (span[0], span[-1])
+
+
 def seed_filters() -> None:
     """Before the widgets of the filters: bring back what was chosen before the page was left."""
     for key, values in st.session_state.get("filters", {}).items():
-        if key not in st.query_params and key not in st.session_state:
-            multiple = key in (KIND, HEAD, BAND)
-            st.session_state[key] = values if multiple else values[0] == "true" if key == DEAD else values[0]
+        if key not in st.query_params and key not in st.session_state and key != DENSITY:
+            flag = values[0] == "true"
+            st.session_state[key] = values if key in MULTIPLE else flag if key in (DEAD, ACTIVE) else values[0]
 
 
 def save_filters() -> Filters:
     """After the widgets of the filters: remember what was chosen, and give it."""
     values = {key: _texts(st.session_state.get(key)) for key in FILTERS}
+    span = _texts(st.session_state.get(f"{DENSITY}_{st.session_state.get('n_density', 0)}"))
+    values[DENSITY] = [] if span == [LADDER[0], LADDER[-1]] else span
+    st.session_state["density_written"] = values[DENSITY]
+    if values[DENSITY] != _all(DENSITY):
+        st.query_params.from_dict({**{k: _all(k) for k in st.query_params}, DENSITY: values[DENSITY]})
     st.session_state["filters"] = {key: texts for key, texts in values.items() if texts}
     return parse_filters(values)
 
@@ -335,8 +378,11 @@ def save_filters() -> Filters:
 def clear_filters(search: str = "") -> None:
     """Show every concept again, or those that a search finds; for callbacks."""
     st.session_state["filters"] = {}
-    for key, value in ((SEARCH, search), (KIND, []), (PURITY, None), (HEAD, []), (BAND, []), (DEAD, False)):
-        st.session_state[key] = value
+    for key in FILTERS:
+        if key not in (SORT, DENSITY):
+            st.session_state[key] = [] if key in MULTIPLE else False if key in (DEAD, ACTIVE) else None
+    st.session_state[SEARCH] = search
+    st.query_params.pop(DENSITY, None)
 
 
 def link(**more: str | Sequence[str]) -> dict[str, Any]:
@@ -392,14 +438,20 @@ def parse_filters(values: Mapping[str, Sequence[str]]) -> Filters:
     Raises:
         ConfigError: A value that is not one of the choices.
     """
-    choices = {KIND: KINDS, HEAD: AUDIENCES, BAND: BANDS, PURITY: PURITY_STEPS, DEAD: ("true", "false")}
+    flags = ("true", "false")
+    choices: dict[str, Iterable[str]] = {
+        KIND: KINDS, HEAD: AUDIENCES, BAND: BANDS, PURITY: PURITY_STEPS, TRUST: TRUST_STEPS, SORT: SORTS,
+        SOURCE: SOURCES, DENSITY: LADDER, DEAD: flags, ACTIVE: flags,
+    }  # fmt: skip
     for key, allowed in choices.items():
         for value in values.get(key, ()):
             if value not in allowed:
                 raise ConfigError(
-                    f"The filter {key}={one_line(value, 40)} of the address is not one of: {', '.join(allowed)}.",
+                    f"The filter {key}={one_line(value, 40)} of the address is not one of: "
+                    f"{', '.join(filter(None, allowed))}.",
                     "Remove it from the address, or choose the filter on the page.",
                 )
+    span = sorted(values.get(DENSITY, ()), key=float)
     return Filters(
         text=(list(values.get(SEARCH, ())) or [""])[0].strip(),
         kinds=tuple(values.get(KIND, ())),
@@ -407,6 +459,11 @@ def parse_filters(values: Mapping[str, Sequence[str]]) -> Filters:
         audiences=tuple(values.get(HEAD, ())),
         bands=tuple(values.get(BAND, ())),
         dead="true" in values.get(DEAD, ()),
+        sort=next((name for name in values.get(SORT, ()) if name != SORTS[0]), ""),
+        trust=max((TRUST_STEPS[v] for v in values.get(TRUST, ())), default=0.0),
+        sources=tuple(values.get(SOURCE, ())),
+        density=None if span in ([], [LADDER[0], LADDER[-1]]) else (float(span[0]) / 100, float(span[-1]) / 100),
+        active="true" in values.get(ACTIVE, ()),
     )
 
 

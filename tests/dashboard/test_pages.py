@@ -179,7 +179,7 @@ def test_a_dead_neuron_has_a_page_of_one_explaining_card(full: Run) -> None:
         app = open_page("concept", neuron="0")
         assert "This neuron never fires" in shown(app)
         assert not app.metric
-        assert "1 dead hidden" in open_page("concepts").toggle[0].label
+        assert "1 dead hidden" in open_page("concepts").toggle(key="dead").label
 
 
 @pytest.mark.parametrize(
