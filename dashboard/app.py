@@ -25,6 +25,7 @@ page = st.navigation(
             st.Page(path_of("compare"), title="Compare", icon=":material/compare:"),
             st.Page(path_of("viewer"), title="Viewer", icon=":material/person:"),
             st.Page(path_of("item"), title="Item", icon=":material/movie:"),
+            st.Page(path_of("lists"), title="Lists and notes", icon=":material/bookmark:"),
             st.Page(path_of("audit"), title="Taxonomy audit", icon=":material/fact_check:"),
         ],
         "Act": [

@@ -21,7 +21,7 @@ from core.neurons.concepts import concepts_of
 from core.neurons.contrast import Contrast
 from core.neurons.contrast import contrast as contrast_of
 from core.neurons.examples import Examples, LeftOut, examples_of, facts_of, leave_one_out
-from core.neurons.groups import Kind, Of, kinds_of
+from core.neurons.groups import SAVED, Kind, Of, kinds_of, saved_kind
 from core.neurons.matching import Matching, Side, match_saes
 from core.neurons.pair import firing
 from core.neurons.relatives import Lens
@@ -225,20 +225,19 @@ def _concepts(run_id: str, revision: int, analyses: tuple[str, ...]) -> pd.DataF
 
 
 def found_concepts(run_id: str, filters: Filters, viewer: str) -> Found:
-    """Give the concepts that pass the filters, in their order. Not to be changed.
+    """Give the concepts that pass the filters, in their order; none for a viewer who is not there. Not to be changed.
 
     Args:
         run_id: The run.
         filters: What is asked for.
         viewer: The one of the side bar, for `filters.active`; a search that names another one goes before.
-
-    Raises:
-        DataError: There is no such viewer.
     """
-    opened = run(run_id)
+    users = run(run_id).dataset.users
     named = viewer_of(filters.text)
     asked = viewer if named is None and filters.active else named
-    of_viewer = None if asked is None else _viewer_firing(run_id, opened.dataset.users.index(asked))
+    if asked is not None and asked not in users:
+        return Found(concepts(run_id).head(0), None, asked)
+    of_viewer = None if asked is None else _viewer_firing(run_id, users.index(asked))
     firing = _title_firing(run_id, filters.text) if named is None else None
     return Found(select(concepts(run_id), filters, firing, of_viewer), firing, asked)
 
@@ -318,7 +317,17 @@ def years(run_id: str) -> list[str]:
 
 
 def group_kinds(run_id: str, of: Of) -> dict[str, Kind]:
-    """Give the ways to make groups of viewers or of items, by key."""
+    """Give the ways to make groups of viewers or of items, by key; the lists that people saved are one."""
+    saved = {str(found.id): found.name for found in store().lists(run_id, of)}
+    if not saved:
+        return _group_kinds(run_id, of)
+    data = run(run_id).dataset
+    kind = saved_kind(saved, lambda key: store().ids(int(key)), data.users if of == "viewers" else data.items)
+    return _group_kinds(run_id, of) | {kind.key: kind}
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _group_kinds(run_id: str, of: Of) -> dict[str, Kind]:
     return {kind.key: kind for kind in kinds_of(run(run_id).dataset, of)}
 
 
@@ -415,6 +424,19 @@ def contrast(run_id: str, of: Of, a: tuple[str, str], b: tuple[str, str] | None)
     Raises:
         DataError: There is no such group, or it is too small.
     """
+    changed = {str(saved.id): saved.changed for saved in store().lists(run_id, of)}
+    stamps = tuple(changed.get(side[1], "") for side in (a, b) if side is not None and side[0] == SAVED)
+    return _contrast(run_id, of, a, b, stamps)
+
+
+@st.cache_resource(max_entries=50, show_spinner="Comparing the groups")
+def _contrast(
+    run_id: str,
+    of: Of,
+    a: tuple[str, str],
+    b: tuple[str, str] | None,
+    stamps: tuple[str, ...],  # noqa: ARG001
+) -> Contrast:
     kinds = group_kinds(run_id, of)
     first = kinds[a[0]].group(a[1])
     second = ~first if b is None else kinds[b[0]].group(b[1])

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from core.runs import Run
-from core.store import Label, Of, SavedList, author, basis_of
+from core.store import Label, Of, author, basis_of
 from core.store.tables import MAX_LABEL, MAX_TEXT
 from dashboard import cache, guard, state
 from dashboard.escape import for_html, for_markdown
@@ -150,8 +150,3 @@ def show_notes(run: Run, of: Of, subject: str) -> None:
             if st.form_submit_button("Add note"):
                 store.add_note(basis, of, subject, text)
                 st.rerun()
-
-
-def list_names(lists: list[SavedList]) -> dict[str, str]:
-    """Give what a choice among lists shows: number -> name and size."""
-    return {str(saved.id): f"{saved.name} ({counted(saved.size, saved.of)})" for saved in lists}

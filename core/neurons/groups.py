@@ -15,8 +15,8 @@ from core.neurons.concepts import Kind as Fact
 from core.neurons.concepts import concepts_of
 
 Of = Literal["viewers", "items"]
-LISTED, CONSUMED = "ids", "title"
-"""Keys of the kinds whose value is written by a person, and is an item."""
+LISTED, CONSUMED, SAVED = "ids", "title", "saved"
+"""Keys of the kinds whose value is written by a person, is an item, and is the number of a saved list."""
 MOST_VALUES = 60
 """An attribute with more values, for example a postcode, makes no groups."""
 MOST_NUMBERS = 12
@@ -92,6 +92,24 @@ def listed(text: str, ids: IdMap, titles: list[str] | None = None) -> np.ndarray
         if names > _MOST_LISTED:
             raise DataError(f"The list holds more than {_MOST_LISTED:,} names.", "Paste a shorter one.")
     return mask
+
+
+def saved_kind(names: Mapping[str, str], ids_of: Callable[[str], list[str]], known: IdMap) -> Kind:
+    """Give the kind of the lists that people saved; members that this dataset does not have are left out.
+
+    Args:
+        names: Number of a list -> its name.
+        ids_of: Gives the members of a list.
+        known: The viewers, or the items.
+    """
+
+    def members(key: str) -> np.ndarray:
+        mask = np.zeros(len(known), bool)
+        mask[[known.index(i) for i in ids_of(key) if i in known]] = True
+        return mask
+
+    sentence = "A list that somebody saved on this dataset; see “Lists and notes”."
+    return Kind(SAVED, "A saved list", sentence, names, members, "the list “{}”")
 
 
 def _viewer_kinds(dataset: Dataset) -> list[Kind]:

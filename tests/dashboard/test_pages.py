@@ -20,7 +20,7 @@ from dashboard.charts import signed
 from tests.conftest import tiny_request
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("overview", "concepts", "concept", "map", "groups", "steer", "training", "quality")
+PAGES = ("overview", "concepts", "concept", "map", "groups", "lists", "steer", "training", "quality")
 
 
 OUR_TAGS = {
