@@ -18,6 +18,7 @@ from core.data.download import CATALOGUE, available, fetch
 from core.doctor import examine
 from core.errors import UserError, one_line
 from core.import_commands import import_app
+from core.label_command import label_command
 from core.notes_command import export_notes_command, import_notes_command
 from core.pipeline import DEMO, BuildRequest, build
 from core.presets import PRESETS
@@ -173,6 +174,7 @@ def doctor(workspace: WorkspaceOption = DEFAULT_WORKSPACE, data_dir: DataDirOpti
 
 
 app.command("analyse")(analyse_command)
+app.command("label")(label_command)
 app.command("sweep")(sweep_command)
 app.command("export-sae")(export_sae_command)
 app.command("export-notes")(export_notes_command)

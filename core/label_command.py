@@ -7,8 +7,9 @@ import typer
 from core.errors import ConfigError, near, one_line
 from core.labels.costs import price_of
 from core.labels.endpoint import endpoint_of
+from core.labels.plan import PRESETS, Estimate, Evidences, Plan, estimate
 from core.labels.prompts import MAX_TOKENS
-from core.labels.runner import PRESETS, Estimate, Plan, estimate, label_neurons
+from core.labels.runner import label_neurons
 from core.labels.stored import LABELLED, Labels
 from core.runs import open_run
 from core.terminal import DEFAULT_WORKSPACE, WorkspaceOption, bars
@@ -53,11 +54,12 @@ def label_command(
     plan = Plan(endpoint, price_of(llm, price), chosen, limit, budget, token_cap, again=again, max_tokens=max_tokens)
     opened = open_run(workspace, run)
     typer.echo(endpoint.notice)
-    _say_estimate(estimate(opened, plan), plan, dry_run)
+    evidences = Evidences(opened, chosen)
+    _say_estimate(estimate(evidences, plan), plan, dry_run)
     if dry_run:
         return
     with bars() as progress:
-        labels = label_neurons(opened, plan, progress)
+        labels = label_neurons(opened, plan, progress, evidences)
     _say_labels(labels)
 
 

@@ -14,6 +14,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_args
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.labels.calls import Reply
@@ -34,17 +35,15 @@ _THINKING = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGN
 _OPEN, _CLOSED = re.compile(r"<think(?:ing)?>", re.IGNORECASE), re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _MIN_HIDDEN = 5
 """Letters of a word that is looked for inside titles, whatever stands between the letters."""
+_NOBODY = np.empty(0, np.int64)
 _RUN = 3
 """Words in a row that a description may not take from a title."""
 
 
 class _Strict(BaseModel):
-    model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore", json_schema_extra={"additionalProperties": False})
+    """What comes beside the asked keys is not looked at; the schema says that there is nothing else."""
 
-    @classmethod
-    def schema_(cls) -> dict[str, Any]:
-        """Give the JSON schema, in the form that servers which hold to one strictly accept."""
-        return cls.model_json_schema()
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="ignore", json_schema_extra={"additionalProperties": False})
 
 
 class Answer(_Strict):
@@ -152,10 +151,10 @@ def _unsupported(
         for s in (*evidence.active, *evidence.silent)
         if s.item not in withheld and (title := catalogue.titles[s.item]) is not None
     }
-    squeezed = {item: letters([title]) for item, title in titles.items()}
+    squeezed = {item: letters(title) for item, title in titles.items()}
     spoken = {item: set(words(title)) for item, title in titles.items()}
     asked = [word for word in words(label) if word not in _SMALL]
-    hidden = {word for word in (letters([w]) for w in [*asked, "".join(asked)]) if len(word) >= _MIN_HIDDEN}
+    hidden = {word for word in (letters(w) for w in [*asked, "".join(asked)]) if len(word) >= _MIN_HIDDEN}
     taken: set[int] = set()
     for word in {*asked, *hidden}:
         if _shared(word, evidence, catalogue):
@@ -170,15 +169,16 @@ def _unsupported(
 
 def _shared(word: str, evidence: Evidence, catalogue: Catalogue) -> bool:
     """Say whether enough items that fire the neuron carry a word, and no smaller share of them than of all items."""
-    carriers = sum(word in catalogue.words[item] for item in evidence.firing)
-    everywhere = catalogue.word_counts[word] / max(int(catalogue.explain.sum()), 1)
-    return carriers >= MIN_CARRIERS and carriers / len(evidence.firing) >= everywhere
+    carriers = catalogue.carriers.get(word, _NOBODY)
+    n = int(np.isin(carriers, evidence.firing, assume_unique=True).sum())
+    everywhere = len(carriers) / max(int(catalogue.explain.sum()), 1)
+    return n >= MIN_CARRIERS and n / len(evidence.firing) >= everywhere
 
 
-def _runs(spoken: list[str]) -> Iterator[tuple[str, ...]]:
+def _runs(spoken: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     """Give the runs of three words, of which at least two mean something."""
     for start in range(len(spoken) - _RUN + 1):
-        run = tuple(spoken[start : start + _RUN])
+        run = spoken[start : start + _RUN]
         if sum(word not in _SMALL for word in run) >= 2:
             yield run
 

@@ -129,20 +129,26 @@ class Catalogue:
         """Say how widely an item is known."""
         return _POPULAR[self.groups[item]]
 
-    @cached_property
-    def words(self) -> tuple[frozenset[str], ...]:
-        """The words of each item that a prompt may show: of its title and its facts."""
-        fact_words = [words(name) for name in self.fact_names]
-        rows = np.split(self.has.indices, self.has.indptr[1:-1])
-        return tuple(
-            frozenset(words(title or "")).union(*(fact_words[f] for f in row))
-            for title, row in zip(self.titles, rows, strict=True)
-        )
+    def count(self, items: np.ndarray) -> np.ndarray:
+        """Give the (n_facts,) number of some items that have each fact."""
+        chosen = [self.has.indices[self.has.indptr[i] : self.has.indptr[i + 1]] for i in items]
+        return np.bincount(np.concatenate(chosen) if chosen else [], minlength=len(self.fact_names))
 
     @cached_property
-    def word_counts(self) -> Counter[str]:
-        """How many explaining items carry each word."""
-        return Counter(word for item in np.flatnonzero(self.explain) for word in self.words[item])
+    def base_rates(self) -> np.ndarray:
+        """(n_facts,) the share of the explaining items that have each fact."""
+        return np.asarray(self.has[self.explain].mean(axis=0)).ravel()
+
+    @cached_property
+    def carriers(self) -> dict[str, np.ndarray]:
+        """The explaining items that carry each word, in their title or in one of their facts."""
+        found: dict[str, list[int]] = {}
+        spoken = [set(words(name)) for name in self.fact_names]
+        for item in np.flatnonzero(self.explain).tolist():
+            facts = self.has.indices[self.has.indptr[item] : self.has.indptr[item + 1]]
+            for word in set(words(self.titles[item] or "")).union(*(spoken[f] for f in facts)):
+                found.setdefault(word, []).append(item)
+        return {word: np.array(items) for word, items in found.items()}
 
 
 def evidence_of(
@@ -188,8 +194,8 @@ def terms_of(items: np.ndarray, catalogue: Catalogue) -> tuple[Term, ...]:
 
     In the order of the binomial log-likelihood ratio `m KL(p || b)`, those above their base rate only.
     """
-    base = np.asarray(catalogue.has[catalogue.explain].mean(axis=0)).ravel()
-    n, m = np.asarray(catalogue.has[items].sum(axis=0)).ravel(), max(len(items), 1)
+    base = catalogue.base_rates
+    n, m = catalogue.count(items), max(len(items), 1)
     p = n / m
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(p > 0, p * np.log(p / base), 0) + np.where(p < 1, (1 - p) * np.log((1 - p) / (1 - base)), 0)
@@ -228,7 +234,7 @@ def _contrast(
     draw: np.random.Generator,
 ) -> list[int]:
     """Choose the items that do not fire the neuron: hard, of the most similar neuron, as popular."""
-    likeness = catalogue.facts[silent] @ np.asarray(catalogue.facts[list(active)].mean(axis=0)).ravel()
+    likeness = (catalogue.facts @ np.asarray(catalogue.facts[list(active)].mean(axis=0)).ravel())[silent]
     alike = silent[np.lexsort((silent, -likeness.round(6)))]
     chosen = at_most(alike[: (likeness > 0).sum()], catalogue.series, N_HARD, seen)
     if similar is not None:

@@ -12,7 +12,7 @@ import email.utils
 import json
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
 import httpx2
@@ -23,6 +23,7 @@ from core.labels.costs import NOTHING, Cap, Tokens, most_tokens, usd
 from core.labels.endpoint import KEY_VARIABLE, OPENAI_HOST, Endpoint
 from core.labels.failures import CallFailedError, Failure, ModelServerError
 
+PATH = "/chat/completions"
 TIMEOUT_S, N_RETRIES = 60.0, 3
 BACKOFF_S, LONGEST_WAIT_S = 0.5, 60.0
 Form = Literal["strict", "schema", "object", "text"]
@@ -216,11 +217,11 @@ class Client:
         return reply
 
     async def _send(self, body: dict[str, Any], key: str) -> str:
-        create: Callable[..., Awaitable[Any]] = self._sdk.with_raw_response.chat.completions.create
+        # Servers that know this header bill a call that comes twice once.
+        options: openai.RequestOptions = {"headers": {"Idempotency-Key": key}}
         async with asyncio.timeout(self._timeout_s):
-            # Servers that know this header bill a call that comes twice once.
-            response = await create(**body, extra_headers={"Idempotency-Key": key})
-        return str(response.text)
+            response = await self._sdk.post(PATH, cast_to=httpx2.Response, body=body, options=options)
+        return response.text
 
     def _judge(self, error: openai.APIStatusError) -> None:
         """Raise what a status means; return where another way to ask may help."""

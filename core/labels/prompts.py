@@ -60,8 +60,16 @@ are not told how many of them fit.
 - fits: the ids of the items that fit the concept; an empty list if none does."""
 
 
+def _with_schema(text: str, schema: dict[str, Any]) -> str:
+    """Put the schema into the prompt too: some servers hold the model to it and never tell it."""
+    return f"{text}\n\nAnswer with one JSON object of this schema and nothing else:\n{json.dumps(schema)}"
+
+
 Preset = Literal["contrast", "rival", "recsae"]
-_SYSTEMS: dict[Preset, str] = {"contrast": _NAME, "rival": f"{_NAME}\n\n{_CONTRAST}", "recsae": _RECSAE_NAME}
+_LABEL_SCHEMA, _VERDICT_SCHEMA = Answer.model_json_schema(), Verdict.model_json_schema()
+_TEXTS: dict[Preset, str] = {"contrast": _NAME, "rival": f"{_NAME}\n\n{_CONTRAST}", "recsae": _RECSAE_NAME}
+_SYSTEMS = {preset: _with_schema(text, _LABEL_SCHEMA) for preset, text in _TEXTS.items()}
+_JUDGE_SYSTEM = _with_schema(_RECSAE_JUDGE, _VERDICT_SCHEMA)
 
 
 def naming(
@@ -79,8 +87,7 @@ def naming(
         preset: Whose words: ours, ours against a neuron of the same label, or RecSAE's first step.
     """
     parts = [_items([*evidence.active, *evidence.silent], catalogue, withheld), _facts(evidence.terms), remark]
-    schema = Answer.schema_()
-    return Question(_with_schema(_SYSTEMS[preset], schema), "\n".join(filter(None, parts)), "label", schema, max_tokens)
+    return Question(_SYSTEMS[preset], "\n".join(filter(None, parts)), "label", _LABEL_SCHEMA, max_tokens)
 
 
 def judging(
@@ -91,12 +98,7 @@ def judging(
     concept = json.dumps({"concept": label, "description": description}, ensure_ascii=False)
     shown = [Shown(f"T{n}", item, 0) for n, item in enumerate(items, 1)]
     user = "\n".join(filter(None, [concept, _items(shown, catalogue, ()), remark]))
-    return Question(_with_schema(_RECSAE_JUDGE, Verdict.schema_()), user, "verdict", Verdict.schema_(), max_tokens)
-
-
-def _with_schema(text: str, schema: dict[str, Any]) -> str:
-    """Put the schema into the prompt too: some servers hold the model to it and never tell it."""
-    return f"{text}\n\nAnswer with one JSON object of this schema and nothing else:\n{json.dumps(schema)}"
+    return Question(_JUDGE_SYSTEM, user, "verdict", _VERDICT_SCHEMA, max_tokens)
 
 
 def _items(items: Iterable[Shown], catalogue: Catalogue, withheld: Collection[int]) -> str:

@@ -104,8 +104,7 @@ def confidence(held_out: HeldOut, fits: set[int]) -> Confidence:
 
 
 def _terms(items: np.ndarray, weights: np.ndarray, catalogue: Catalogue) -> tuple[Term, ...]:
-    n = np.asarray(catalogue.has[items].sum(axis=0)).ravel()
-    base = np.asarray(catalogue.has[catalogue.explain].mean(axis=0)).ravel()
+    n, base = catalogue.count(items), catalogue.base_rates
     order = [int(f) for f in np.argsort(-weights, kind="stable")[:N_TERMS] if weights[f] > 0 and n[f] > 0]
     return tuple(Term(catalogue.fact_names[f], int(n[f]), len(items), float(base[f])) for f in order)
 

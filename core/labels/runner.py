@@ -8,155 +8,39 @@ import asyncio
 import signal
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy import sparse
 
-from core.errors import ConfigError, UserError
+from core.errors import UserError
 from core.labels.calls import Calls, now
-from core.labels.costs import Cap, CapReachedError, Price, Tokens, most_tokens, usd, usual_tokens
-from core.labels.endpoint import Endpoint
-from core.labels.evidence import Catalogue, evidence_of
+from core.labels.costs import Cap, CapReachedError, Tokens
 from core.labels.failures import Failure
-from core.labels.llm import BACKOFF_S, TIMEOUT_S, Client
-from core.labels.namer import Case, Outcome, against, name
-from core.labels.prompts import MAX_TOKENS, Preset, naming
-from core.labels.recsae import recsae_evidence, tf_idf
+from core.labels.llm import Client
+from core.labels.namer import Outcome, against, name
+from core.labels.plan import Evidences, Plan
 from core.labels.screen import words
-from core.labels.stored import COLUMNS, LABELLED, Labels, counts_of, job_of, read_labels, write_labels
+from core.labels.stored import COLUMNS, LABELLED, Labels, counts_of, read_labels, write_labels
 from core.progress import Progress, no_progress
 from core.runs import Run
 
-PRESETS: tuple[Preset, ...] = ("contrast", "recsae")
-N_AT_A_TIME = 8
 SAVE_EVERY_S = 5.0
 _NAMELESS = ("mixed", "unclear")
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How a run is to be labelled.
-
-    Attributes:
-        endpoint: The model.
-        price: Of its tokens, or None where it is not known.
-        preset: `contrast`, or RecSAE's two steps.
-        limit: At most so many neurons, those that fire in most viewers first; all by default.
-        most_usd: The cap on what all calls of this job may cost, those of earlier processes too.
-        most_tokens: The same in tokens.
-        again: Ask anew about neurons whose answers were not usable before.
-        n_at_a_time: Calls in flight.
-        max_tokens: Of an answer; more for a model that thinks aloud.
-        timeout_s: For one call.
-        backoff_s: The first wait after a failure.
-    """
-
-    endpoint: Endpoint
-    price: Price | None = None
-    preset: Preset = "contrast"
-    limit: int | None = None
-    most_usd: float | None = None
-    most_tokens: int | None = None
-    again: bool = False
-    n_at_a_time: int = N_AT_A_TIME
-    max_tokens: int = MAX_TOKENS
-    timeout_s: float = TIMEOUT_S
-    backoff_s: float = BACKOFF_S
-
-    def __post_init__(self) -> None:
-        for option, value in (("--budget", self.most_usd), ("--token-cap", self.most_tokens)):
-            if value is not None and not 0 < value < float("inf"):
-                raise ConfigError(f"{option} {value} allows no call.", f"Give {option} more than 0, or leave it out.")
-        if self.most_usd is not None and self.price is None:
-            raise ConfigError(
-                f"The price of {self.endpoint.model!r} is not known, so --budget cannot be kept.",
-                "Give --price IN,OUT in US dollars for a million tokens, add it to core/labels/prices.toml, or give "
-                "--token-cap in the place of --budget.",
-            )
-
-    @property
-    def job(self) -> str:
-        """Give the id under which labels and costs are kept."""
-        return job_of(self.endpoint.model, self.endpoint.base_url, self.preset)
-
-
-class Estimate(NamedTuple):
-    """What a plan comes to, before anything is asked; answers that are kept cost nothing and are not looked up here."""
-
-    n_neurons: int
-    """That will be asked about."""
-    n_too_few: int
-    usual: Tokens
-    """One usual answer for each neuron (two with RecSAE), about."""
-    usual_usd: float | None
-    most_a_call: Tokens
-    example: str
-    """The first prompt, or ""."""
-
-
-@dataclass
-class Evidences:
-    """The neurons of a run as cases, made when they are needed."""
-
-    run: Run
-    preset: Preset
-    catalogue: Catalogue = field(init=False)
-    acts: sparse.csc_matrix = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.catalogue = Catalogue.of(self.run.dataset)
-        self.acts = self.run.activations("items")
-        self._nearest = self.run.table.neighbours[:, 0]
-        self._weights = tf_idf(self.acts, self.catalogue) if self.preset == "recsae" else None
-
-    def column(self, neuron: int) -> np.ndarray:
-        """Give the (n_items,) activations of a neuron."""
-        return np.asarray(self.acts[:, [neuron]].toarray()).ravel()
-
-    def case(self, neuron: int) -> Case | None:
-        """Give a neuron's case; None where too few items fire it."""
-        acts, seed = self.column(neuron), self.run.seed
-        if self._weights is not None:
-            chosen = recsae_evidence(neuron, acts, self._weights[:, neuron], self.catalogue, seed)
-            return None if chosen is None else Case(*chosen, preset="recsae")
-        near = int(self._nearest[neuron])
-        evidence = evidence_of(neuron, acts, None if near < 0 else self.column(near), self.catalogue, seed)
-        return None if evidence is None else Case(evidence)
-
-    def neurons(self, limit: int | None) -> list[int]:
-        """Give the alive neurons in the order in which they are asked about."""
-        frame = self.run.table.frame
-        order = frame[frame["alive"]].sort_values(["n_users_firing", "neuron"], ascending=[False, True])["neuron"]
-        return [int(j) for j in order.iloc[:limit]]
-
-
-def estimate(run: Run, plan: Plan) -> Estimate:
-    """Say what a plan comes to. Nothing is sent."""
-    evidences = Evidences(run, plan.preset)
-    usual, most, example, n, n_few = Tokens(0, 0), Tokens(0, 0), "", 0, 0
-    for neuron in evidences.neurons(plan.limit):
-        case = evidences.case(neuron)
-        if case is None:
-            n_few += 1
-            continue
-        question = naming(case.evidence, evidences.catalogue, max_tokens=plan.max_tokens, preset=plan.preset)
-        texts, twice = [question.system, question.user], 2 if case.held_out is not None else 1
-        one, limit = usual_tokens(texts), most_tokens([*texts, str(question.schema)], plan.max_tokens)
-        usual = Tokens(usual.sent + twice * one.sent, usual.answered + twice * one.answered)
-        most, n, example = max(most, limit), n + 1, example or f"{question.system}\n\n{question.user}"
-    money = None if plan.price is None else usd(usual, plan.price)
-    return Estimate(n, n_few, usual, money, most, example)
-
-
-def label_neurons(run: Run, plan: Plan, progress: Progress = no_progress) -> Labels:
+def label_neurons(run: Run, plan: Plan, progress: Progress = no_progress, evidences: Evidences | None = None) -> Labels:
     """Ask a model for the labels of a run's neurons and store them.
 
     SIGINT or SIGTERM, or a `progress` that raises KeyboardInterrupt, stops it: calls under way end and are kept, then
     KeyboardInterrupt is raised. A second signal does not wait for them.
+
+    Args:
+        run: A finished run.
+        plan: How.
+        progress: Told how far it is, how many neurons failed, and what was spent.
+        evidences: Of the run and the preset, where they were made before.
 
     Raises:
         ModelServerError: No call can succeed; what was labelled before is kept.
@@ -166,7 +50,8 @@ def label_neurons(run: Run, plan: Plan, progress: Progress = no_progress) -> Lab
     calls = Calls(run.workspace)
     try:
         with calls.working(run.id):
-            return asyncio.run(_Labelling(run, plan, calls, progress).run_all())
+            made = evidences or Evidences(run, plan.preset)
+            return asyncio.run(_Labelling(run, plan, calls, progress, made).run_all())
     finally:
         calls.close()
 
@@ -174,13 +59,14 @@ def label_neurons(run: Run, plan: Plan, progress: Progress = no_progress) -> Lab
 class _Labelling:
     """One process that labels a run."""
 
-    def __init__(self, run: Run, plan: Plan, calls: Calls, progress: Progress) -> None:
+    def __init__(self, run: Run, plan: Plan, calls: Calls, progress: Progress, evidences: Evidences) -> None:
         self._run, self._plan, self._calls, self._progress = run, plan, calls, progress
         self._before = read_labels(run.workspace, run.id, plan.job)
-        self._evidences = Evidences(run, plan.preset)
+        self._evidences = evidences
         self._asked = self._evidences.neurons(plan.limit)
         self._outcomes: dict[int, Outcome] = {}
         self._started, self._saved_at = now(), time.monotonic()
+        self._n_failed = 0
         self._stopped: Failure | None = None
         self._error: BaseException | None = None
 
@@ -234,6 +120,7 @@ class _Labelling:
         )
         if outcome.failure is not Failure.NOT_REACHED:
             self._outcomes[neuron] = outcome
+            self._n_failed += outcome.failure is not None
 
     async def _second(self, neuron: int) -> None:
         """Ask again about a neuron whose label another one has too, against that one; a failure leaves the label."""
@@ -241,9 +128,8 @@ class _Labelling:
         if case is None:
             return
         rivals = [other for other in self._groups[neuron] if other != neuron]
-        columns = {other: self._evidences.column(other) for other in rivals}
-        rival = max(rivals, key=lambda other: (_cosine(mine, columns[other]), -other))
-        against_it = against(case, mine, columns[rival], self._evidences.catalogue)
+        theirs = self._evidences.column(self._evidences.nearest_of(neuron, rivals))
+        against_it = against(case, mine, theirs, self._evidences.catalogue)
         found = await name(against_it, self._evidences.catalogue, self._client, max_tokens=self._plan.max_tokens)
         before = self._outcomes[neuron]
         label = before.label if found.label is None or found.label.kind in _NAMELESS else found.label
@@ -267,9 +153,8 @@ class _Labelling:
     def _tell(self, stage: str, done: int, total: int) -> None:
         if time.monotonic() - self._saved_at > SAVE_EVERY_S:
             self._save()
-        n_failed = sum(outcome.failure is not None for outcome in self._outcomes.values())
         spent = self._cap.spent
-        numbers: dict[str, float] = {"failed": n_failed, "tokens": spent.tokens}
+        numbers: dict[str, float] = {"failed": self._n_failed, "tokens": spent.tokens}
         self._progress(stage, done, total, numbers if self._plan.price is None else {**numbers, "USD": spent.usd})
 
     def _stop(self, why: Failure) -> None:
@@ -351,11 +236,6 @@ def _groups(labels: dict[int, str]) -> list[list[int]]:
 def _twins(frame: pd.DataFrame) -> list[int]:
     """Give for each row another neuron with the same label, -1 where there is none."""
     named = frame[(frame["status"] == LABELLED) & ~frame["kind"].isin(_NAMELESS)]
-    groups: Iterable[list[int]] = _groups(dict(zip(named["neuron"], named["label"], strict=True)))
+    groups = _groups(dict(zip(named["neuron"], named["label"], strict=True)))
     twin = {j: next(k for k in group if k != j) for group in groups if len(group) > 1 for j in group}
     return [twin.get(int(neuron), -1) for neuron in frame["neuron"]]
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
-    length = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / length if length else 0.0

@@ -6,7 +6,7 @@ makes what it could obey shorter, visible or absent. What is guaranteed is in `c
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from functools import lru_cache
 
 TITLE_CHARS, FACT_CHARS = 80, 30
 _SWAPPED = str.maketrans({"<": "‹", ">": "›", "{": "(", "}": ")", "`": "'", '"': "'", "\\": "/", "|": "/"})
@@ -61,19 +61,21 @@ def gives_orders(text: str) -> bool:
     return hidden or spelled or bool(_ORDERS.search(bare)) or any(len(word) > _LONG_WORD for word in letters)
 
 
-def words(text: str) -> list[str]:
+@lru_cache(100_000)
+def words(text: str) -> tuple[str, ...]:
     """Give the words of a text in a form in which singular and plural, and any case and width, are the same.
 
     >>> words("Zombies' City, 1980s")
-    ['zombie', 'city', '1980s']
+    ('zombie', 'city', '1980s')
     """
     found = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-    return [_singular(word.replace("’", "'").removesuffix("'s")) for word in found]
+    return tuple(_singular(word.replace("’", "'").removesuffix("'s")) for word in found)
 
 
-def letters(texts: Iterable[str]) -> str:
-    """Give the letters and digits of texts alone: what spacing and punctuation cannot hide."""
-    folded = unicodedata.normalize("NFKC", "".join(texts)).casefold()
+@lru_cache(100_000)
+def letters(text: str) -> str:
+    """Give the letters and digits of a text alone: what spacing and punctuation cannot hide."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
     return "".join(c for c in folded if c.isalnum())
 
 
