@@ -1,4 +1,8 @@
-"""Names for neurons in the catalogue's own words, offline and deterministic: "Horror · 1980s", "Mainstream hits"."""
+"""Names for neurons in the catalogue's own words, offline and deterministic: "Horror · 1980s", "Mainstream hits".
+
+A name is a rule (`core.labels.rules`): it says of each item whether it belongs, so it can be wrong, and is tested on
+items that it was not made from (`core.labels.split`).
+"""
 
 from collections.abc import Iterator, Sequence
 from itertools import count
@@ -8,28 +12,42 @@ import numpy as np
 from scipy import sparse
 
 from core.data.dataset import Dataset
-from core.data.groups import popularity_groups
-from core.errors import one_line
+from core.labels.facts import Fact, facts_known, like, short_title
+from core.labels.rules import SEPARATOR, Fit, Rule, fit_rules
+from core.labels.split import explaining
 from core.neurons.concepts import Concept, concepts_of
+from core.neurons.examples import facts_of
+from core.seeding import generator
 
-DEAD_LABEL = "Never fires"
-SEPARATOR = " · "
-MAX_PARTS = 3
+DEAD_LABEL, MIXED, UNCLEAR = "Never fires", "Mixed", "Unclear"
 
 PRIOR_ITEMS = 10.0
 """Strength of the prior, in items: how many items of the plain catalogue are mixed into each neuron's evidence."""
 SIGNIFICANT_Z = 2.58
-"""A term must differ from the catalogue at the two-sided level of 1 %."""
+"""A name begins with a term that differs from the catalogue at the two-sided level of 1 %."""
+TELLING_Z = 1.64
+"""One that follows an "or" must differ at the one-sided level of 5 %."""
 MIN_SHARE = 0.25
 """A term must hold for this share of the top items, by activation: a name is a description, not a rarity."""
+MIN_SCORE = 0.55
+"""Balanced accuracy below which, on the items that it was made from, a name is none."""
+MIN_NAMED = 3
+"""A neuron with fewer items to be named from is "Unclear"."""
+MAX_WORSE = 0.05
+"""How much worse a name may part the items than the neuron's best one, so that no two neurons share a name."""
+N_LIKE = 6
+"""Strongest titles that a name may point to: "like Alien"."""
+N_APART, N_NEAR, NEAR_SHARE = 1500, 30, 0.2
+"""Items that a name should not hold for: others of the catalogue, and those most like the neuron's own; what share of
+the weight the latter have."""
 
-_POPULARITY_NAMES = {0: "Mainstream hits", 2: "Niche"}
 
+class Named(NamedTuple):
+    """A neuron's name, and what it says of the catalogue's items."""
 
-class _Term(NamedTuple):
-    name: str
-    kind: str
-    z: float
+    label: str
+    rule: Rule | None
+    """None where the name claims nothing: "Mixed", "Unclear", "Never fires"."""
 
 
 def keyword_labels(
@@ -41,45 +59,60 @@ def keyword_labels(
     alive: np.ndarray | None = None,
     audience: np.ndarray | None = None,
 ) -> list[str]:
+    """Give the labels of `name_neurons`."""
+    named = name_neurons(top_items, top_item_acts, dataset, concepts=concepts, alive=alive, audience=audience)
+    return [name.label for name in named]
+
+
+def name_neurons(
+    top_items: np.ndarray,
+    top_item_acts: np.ndarray,
+    dataset: Dataset,
+    *,
+    concepts: Sequence[Concept] | None = None,
+    alive: np.ndarray | None = None,
+    audience: np.ndarray | None = None,
+) -> list[Named]:
     """Give each neuron a readable name; no two alive neurons share one.
 
-    A name has at most three parts: the terms (genres, tags, decades, popularity) that set the neuron's top items apart
-    from the catalogue by `term_scores`, at least half as clearly as the first does; at most one decade, popularity only
-    where it leads. Of neurons with the same name the one with the clearest evidence keeps it; the others add their next
-    telling term, then the title that fires them most ("Horror · like Alien"). Escape names: they hold text of the data.
+    Only the explaining items among the neuron's top items are looked at. A name is the rule of at most three facts
+    (genres, tags, eras, popularity, words of titles, "like" a title) that parts them best from the other explaining
+    items, of which those most like them weigh more; it begins with a fact that `term_scores` calls clear. Of neurons
+    with the same best name the one that it fits best keeps it; others take their next one while it is nearly as good,
+    else add a title of their own as an example ("Horror · e.g. Alien"). Escape names: they hold text of the data.
 
     Args:
         top_items: (d_sae, n_top) item indices, strongest first, -1 padded (see `core.neurons.concepts.top_firing`).
         top_item_acts: (d_sae, n_top) their activations.
         dataset: The catalogue and its popularity.
-        concepts: The terms; all of `concepts_of(dataset)` by default.
+        concepts: Genres, tags and decades; all of `concepts_of(dataset)` by default.
         alive: (d_sae,) bool; by default, neurons with any top item. The others are called "Never fires".
         audience: (d_sae,) bool: neurons whose items stand for their viewers, called "Fans of …" and never by
             popularity, which such items have by their choice; none by default.
 
     Returns:
-        d_sae names. "Mixed · #17" is a neuron whose items have nothing in common that the catalogue knows.
+        d_sae names. "Mixed · #17" is a neuron whose items have nothing in common that the catalogue knows,
+        "Unclear · #17" one with too few items to tell.
     """
     alive = top_items[:, 0] >= 0 if alive is None else alive
-    concepts = concepts_of(dataset) if concepts is None else concepts
-    groups = popularity_groups(dataset.item_counts)
-    named = [(c.name, str(c.kind)) for c in concepts] + [(name, "popularity") for name in _POPULARITY_NAMES.values()]
-    masks = np.stack([c.mask for c in concepts] + [groups == g for g in _POPULARITY_NAMES])
-    z, share = term_scores(top_items, top_item_acts, masks)
-    z = np.where((share >= MIN_SHARE) & (z >= SIGNIFICANT_Z), z, -np.inf)
-    if audience is not None:
-        z[np.ix_(np.array([kind == "popularity" for _, kind in named]), audience)] = -np.inf
-    order = np.argsort(-z, axis=0, kind="stable")
+    fans = np.zeros(len(alive), bool) if audience is None else audience
+    explain = explaining(dataset.items.ids)
+    shown = (top_items >= 0) & explain[top_items]
+    acts = np.where(shown, np.nan_to_num(top_item_acts), 0)
+    fitter = _Fitter(dataset, concepts_of(dataset) if concepts is None else concepts, explain)
     titles = dataset.titles()
-    prefix = [""] * len(alive) if audience is None else ["Fans of " if fans else "" for fans in audience]
-    labels, taken = [DEAD_LABEL] * len(alive), {DEAD_LABEL}
-    for j in sorted(np.flatnonzero(alive).tolist(), key=lambda j: -z[order[0, j], j]):
-        terms = [_Term(named[t][0], named[t][1], float(z[t, j])) for t in order[:, j] if np.isfinite(z[t, j])]
-        likes = [one_line(titles[i], 40) for i in top_items[j] if i >= 0]
-        names = (f"{prefix[j]}{name}" if terms else name for name in _names(terms, likes, j))
-        labels[j] = next(name for name in names if name not in taken)
-        taken.add(labels[j])
-    return labels
+    fits = [
+        fitter.fit(j, top_items[j][shown[j]], acts[j][shown[j]], top_items[j], bool(fans[j])) if alive[j] else []
+        for j in range(len(alive))
+    ]
+    named, taken = [Named(DEAD_LABEL, None)] * len(alive), {DEAD_LABEL}
+    for j in sorted(np.flatnonzero(alive).tolist(), key=lambda j: -fits[j][0].score if fits[j] else 0):
+        blank = MIXED if shown[j].sum() >= MIN_NAMED else UNCLEAR
+        examples = [short_title(titles[i]) for i in top_items[j][shown[j]]]
+        names = _names(fits[j], examples, j, blank, "Fans of " if fans[j] else "")
+        named[j] = next(name for name in names if name.label not in taken)
+        taken.add(named[j].label)
+    return named
 
 
 def term_scores(top_items: np.ndarray, top_item_acts: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -112,24 +145,66 @@ def term_scores(top_items: np.ndarray, top_item_acts: np.ndarray, masks: np.ndar
     return np.where(size > 0, log_odds / deviation, 0), share
 
 
-def _names(terms: Sequence[_Term], likes: Sequence[str], neuron: int) -> Iterator[str]:
-    """Give the names that a neuron could have, best first and without end, from its terms, most telling first."""
-    if not terms:
-        yield f"Mixed{SEPARATOR}#{neuron}"
-    lead = terms[:1]
-    others = [t for t in terms[1:] if t.kind != "popularity"]
-    decades = [t for t in (*lead, *others) if t.kind == "decade"]
-    fitting = [t for t in (*lead, *others) if t.kind != "decade" or t is decades[0]]
-    parts = [t for t in fitting if t.z >= lead[0].z / 2][:MAX_PARTS]
-    if parts:
-        yield _join(parts)
-    if len(parts) < MAX_PARTS:
-        yield from (_join([*parts, t]) for t in fitting if t not in parts)
-    short = [_join(parts[: MAX_PARTS - 1])] if parts else ["Mixed"]
-    yield from (SEPARATOR.join([*short, f"like {title}"]) for title in likes)
-    yield from (SEPARATOR.join([*short, f"#{neuron}{'′' * n}"]) for n in count())
+class _Fitter:
+    """Finds the rules of one neuron after the other."""
+
+    def __init__(self, dataset: Dataset, concepts: Sequence[Concept], explain: np.ndarray) -> None:
+        self.known: list[Fact] = facts_known(dataset, concepts)
+        masks = [fact.mask for fact in self.known]
+        self.masks = np.array(masks, np.float32).reshape(len(masks), dataset.n_items)
+        self.histories = sparse.csc_matrix(dataset.matrix())
+        self.titles, self.explain = dataset.titles(), np.flatnonzero(explain)
+        self.likeness = facts_of(concepts, dataset.n_items)
+
+    def fit(self, neuron: int, items: np.ndarray, acts: np.ndarray, top: np.ndarray, fans: bool) -> list[Fit]:
+        """Give the rules of a neuron, best first; none where nothing is clear.
+
+        Args:
+            neuron: Its index, for the seed.
+            items: Its explaining items, strongest first.
+            acts: Their activations.
+            top: Its top items of both parts.
+            fans: Whether they stand for viewers.
+        """
+        if len(items) < MIN_NAMED:
+            return []
+        alike = like(items[:N_LIKE].tolist(), self.histories, self.titles)
+        facts = [*self.known, *alike]
+        masks = np.vstack([self.masks, [fact.mask for fact in alike]]).astype(np.float32)
+        z, share = term_scores(items[None], acts[None], masks)
+        leads = (z[:, 0] >= SIGNIFICANT_Z) & (share[:, 0] >= MIN_SHARE)
+        telling = (z[:, 0] >= TELLING_Z) & (share[:, 0] >= MIN_SHARE / 2)
+        if fans:
+            leads[[fact.kind in ("popularity", "like") for fact in facts]] = False
+            telling &= leads
+        weight = acts * acts.sum() / max(float((acts**2).sum()), 1e-12)
+        found = fit_rules(facts, masks, leads, telling, (items, weight), self._apart(neuron, items, acts, top))
+        return [fit for fit in found if fit.score >= max(MIN_SCORE, found[0].score - MAX_WORSE)]
+
+    def _apart(
+        self, neuron: int, items: np.ndarray, acts: np.ndarray, top: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Give explaining items that are not among the top ones, and what each counts."""
+        others = self.explain[~np.isin(self.explain, top)]
+        closeness = self.likeness[others] @ (self.likeness[items].T @ (acts / acts.sum()))
+        near = others[np.lexsort((others, -closeness.round(6)))[:N_NEAR]]
+        far = others[~np.isin(others, near)]
+        if len(far) > N_APART:
+            far = np.sort(generator(0, "keywords", str(neuron)).choice(far, N_APART, replace=False))
+        if not len(far):
+            return near, np.ones(len(near))
+        of_near = NEAR_SHARE / (1 - NEAR_SHARE) * len(far) / max(len(near), 1)
+        return np.concatenate([far, near]), np.concatenate([np.ones(len(far)), np.full(len(near), of_near)])
 
 
-def _join(parts: Sequence[_Term]) -> str:
-    """Give the parts as one name: what it is, then when, in the order of their evidence, each with a capital."""
-    return SEPARATOR.join(t.name[:1].upper() + t.name[1:] for t in sorted(parts, key=lambda t: t.kind == "decade"))
+def _names(fits: Sequence[Fit], examples: Sequence[str], neuron: int, blank: str, prefix: str) -> Iterator[Named]:
+    """Give the names that a neuron could have, best first and without end."""
+    for fit in fits:
+        yield Named(prefix + fit.rule.name, fit.rule)
+    if not fits:
+        yield Named(f"{blank}{SEPARATOR}#{neuron}", None)
+    rule = fits[0].rule if fits else None
+    short = prefix + rule.name if rule else blank
+    if rule:
+        yield from (Named(f"{short}{SEPARATOR}e.g. {title}", rule) for title in examples)
+    yield from (Named(f"{short}{SEPARATOR}#{neuron}{'′' * n}", rule) for n in count())

@@ -51,7 +51,7 @@ def test_two_neurons_of_the_same_kind_get_names_of_their_own(dataset):
     first, second, third = label(dataset, HORROR, INDEX < 59, (INDEX < 59) & (INDEX > 0))
     assert len({first, second, third}) == 3
     assert all(name.startswith("Horror") for name in (first, second, third))
-    assert {first, second, third} == {"Horror", "Horror · like Film 0", "Horror · like Film 1"}
+    assert first == "Horror" and "e.g. Film" in second and "e.g. Film" in third
 
 
 def test_neurons_that_are_copies_get_names_of_their_own_when_titles_run_out(dataset):
@@ -67,10 +67,10 @@ def test_no_name_has_more_than_three_parts_and_a_title_cannot_break_the_line():
     assert all(len(name.split(" · ")) <= 3 and "\n" not in name and len(name) < 80 for name in names)
 
 
-def test_alive_neurons_without_items_are_mixed_and_dead_ones_never_fire(dataset):
+def test_alive_neurons_with_next_to_no_items_are_unclear_and_dead_ones_never_fire(dataset):
     top = np.full((2, 50), -1)
     assert keyword_labels(top, np.full((2, 50), np.nan), dataset, alive=np.array([True, False])) == [
-        "Mixed · #0",
+        "Unclear · #0",
         "Never fires",
     ]
 
@@ -116,13 +116,13 @@ def test_a_silent_neuron_and_a_concept_of_all_items_score_nothing_or_finite():
 
 
 def test_the_decade_stands_last_also_where_it_tells_more():
-    masks = INDEX < 10, INDEX < 60  # a decade of ten films within sixty musicals
-    genres = [["Musical"] if m else ["Drama"] for m in masks[1]]
-    dataset = catalogue(genres, [1935 if m else 1995 for m in masks[0]], histories=[list(range(N))] * 2)
-    acts = np.where(masks[0], 1.0, 0)[:, None]
-    z, _ = term_scores(top_firing(acts, 50), np.where(np.arange(50) < 10, 1.0, np.nan)[None], np.stack(masks))
-    assert z[0, 0] > z[1, 0]
-    assert label(dataset, masks[0]) == ["Musical · 1930s"]
+    masks = (
+        INDEX < 40,
+        (INDEX < 20) | (INDEX >= 370),
+    )  # forty musicals; fifty films of the 1930s, twenty of them musicals
+    genres = [["Musical"] if m else ["Drama"] for m in masks[0]]
+    dataset = catalogue(genres, [1935 if m else 1995 for m in masks[1]], histories=[list(range(N))] * 2)
+    assert label(dataset, masks[0] & masks[1]) == ["Musical · 1930s"]
 
 
 def test_a_rare_fact_of_few_of_the_items_is_no_name():
@@ -135,12 +135,7 @@ def test_a_rare_fact_of_few_of_the_items_is_no_name():
     assert label(dataset, fired) == ["Mixed · #0"]
 
 
-def test_a_second_term_that_tells_much_less_than_the_first_waits_for_a_collision(dataset):
-    leaning = HORROR & ((INDEX % 6 == 1) | EIGHTIES)  # 15 of these 25 films are of the 1980s, a quarter of all
-    first, second = label(dataset, leaning, leaning)
-    assert (first, second) == ("Horror", "Horror · 1980s")
-
-
 def test_of_two_neurons_the_one_with_clearer_evidence_keeps_the_plain_name(dataset):
     weaker = HORROR & (INDEX < 20)
-    assert label(dataset, weaker, HORROR) == ["Horror · like Film 0", "Horror"]
+    first, second = label(dataset, weaker, HORROR)
+    assert first.startswith("Horror · e.g. Film") and second == "Horror"
