@@ -130,7 +130,7 @@ def check(answer: Answer, evidence: Evidence, catalogue: Catalogue, withheld: Co
     sources = _unsupported(label, description, evidence, catalogue, withheld)
     if sources:
         return Fault(Failure.UNSUPPORTED, "Name what the items share, not what single titles say.", sources)
-    return Label(label, description, answer.kind, cited)
+    return Label(label[:1].upper() + label[1:], description, answer.kind, cited)
 
 
 def _cited(answer: Answer, evidence: Evidence) -> tuple[int, ...] | Fault:
