@@ -387,7 +387,8 @@ def clear_filters(search: str = "") -> None:
 
 def link(**more: str | Sequence[str]) -> dict[str, Any]:
     """Give the query of a link to another page: run and viewer as they are now, and what is added."""
-    kept = {key: str(st.query_params[key]) for key in (RUN, VIEWER) if key in st.query_params}
+    address = st.query_params.to_dict()
+    kept = {key: str(address[key]) for key in (RUN, VIEWER) if key in address}
     return kept | {key: value if isinstance(value, str) else list(value) for key, value in more.items()}
 
 
