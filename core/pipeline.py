@@ -21,8 +21,9 @@ from core.data.download import find
 from core.data.loaders import DataConfig, read_dataset
 from core.data.split import SplitConfig, split
 from core.errors import ConfigError, near
+from core.neurons.shards import sampled, stream_stats
 from core.neurons.stability import Code, stability
-from core.neurons.table import NeuronTable
+from core.neurons.table import N_TOP_USERS, NeuronTable
 from core.presets import Preset, preset
 from core.progress import Progress, no_progress
 from core.recommenders.base import BROUGHT, RECOMMENDERS, Recommender, embed_users, entry, recommender_class, resolve
@@ -517,18 +518,21 @@ def _frame(history: Any) -> pd.DataFrame:
 
 
 def _build_neurons(run: Run, twin: Run | None, progress: Progress) -> Run:
-    """Read the neurons; beside a twin, also which of them come again."""
+    """Read the neurons in one pass over the viewers; beside a twin, also which come again, in a sample of them."""
 
     def make() -> _Made:
         progress("neurons", 0, 1, {})
         recommender, sae, dataset = run.recommender, run.sae, run.dataset
-        probes, embeddings = recommender.probe_items(), embed_users(recommender, dataset, np.arange(dataset.n_users))
-        item_acts, user_acts = sae.encode(probes), sae.encode(embeddings)
-        table = NeuronTable.build(item_acts, user_acts, sae, dataset, recommender.embed_items())
+        probes = recommender.probe_items()
+        item_acts = sae.encode(probes)
+        users = stream_stats(run.shards("viewers"), sae.config.d_sae, N_TOP_USERS)
+        table = NeuronTable.build(item_acts, users, sae, dataset, recommender.embed_items())
         metrics = neuron_metrics(table, item_acts, probes, dataset, run.seed)
         if twin is not None:
-            other = Code(twin.sae.W_dec, twin.sae.encode(embeddings))
-            found = stability(Code(sae.W_dec, user_acts), other, derive_seed(run.seed, "stability"))
+            ids = np.arange(dataset.n_users)
+            embeddings = embed_users(recommender, dataset, ids[sampled(ids, len(ids))])
+            own, other = (Code(one.W_dec, one.encode(embeddings)) for one in (sae, twin.sae))
+            found = stability(own, other, derive_seed(run.seed, "stability"))
             table = replace(table, frame=table.frame.assign(stability=found.scores))
             metrics |= {"stability": found.summary()}
         progress("neurons", 1, 1, {})

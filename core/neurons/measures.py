@@ -7,29 +7,29 @@ from scipy import sparse
 from core.data.dataset import Dataset
 from core.data.groups import popularity_groups
 from core.neurons.concepts import LENGTHS, top_firing
+from core.neurons.shards import Stats
 
 STRONG_QUANTILE = 0.95
 _CHUNK = 512
 """Neurons at a time where a step needs memory for each pair."""
 
 
-def firing(item_acts: np.ndarray, user_acts: np.ndarray) -> pd.DataFrame:
+def firing(item_acts: np.ndarray, users: Stats) -> pd.DataFrame:
     """Give how often and how strongly each neuron fires: the first columns of `NeuronTable.frame`."""
-    n_items, n_users = (item_acts > 0).sum(axis=0), (user_acts > 0).sum(axis=0)
-    total = np.maximum(user_acts, 0).sum(axis=0, dtype=np.float64)
-    highest = np.maximum(item_acts.max(axis=0, initial=0), user_acts.max(axis=0, initial=0)).astype(np.float64)
+    n_items, n_users, total = (item_acts > 0).sum(axis=0), users.n_firing, users.total
+    highest = np.maximum(item_acts.max(axis=0, initial=0), users.highest).astype(np.float64)
     alive = (n_items > 0) | (n_users > 0)
     return pd.DataFrame(
         {
             "neuron": np.arange(item_acts.shape[1]),
             "alive": alive,
             "density_items": n_items / max(len(item_acts), 1),
-            "density_users": n_users / max(len(user_acts), 1),
+            "density_users": n_users / max(users.n_rows, 1),
             "n_items_firing": n_items,
             "n_users_firing": n_users,
             "mean_activation": np.divide(total, n_users, out=np.full(len(total), np.nan), where=n_users > 0),
             "max_activation": np.where(alive, highest, np.nan),
-            "strong_activation": np.where(n_users > 0, _strong(user_acts), _strong(item_acts)),
+            "strong_activation": np.where(n_users > 0, users.quantile(STRONG_QUANTILE), _strong(item_acts)),
         }
     )
 

@@ -84,20 +84,26 @@ class Stats:
         return np.where(self.top == _NONE, np.float32(np.nan), values)
 
     def quantile(self, q: float) -> np.ndarray:
-        """Give (d_sae,) float64: the q-quantile of the activations above 0, NaN for a neuron that never fires.
+        """Give (d_sae,) float64: the q-quantile of the activations above 0, between two linearly as `np.quantile`.
 
-        The place is that of `np.quantile`, `q (n - 1)`; within a bin values count as equally spread. The relative error
-        is below `QUANTILE_ERROR` for values within the range of the bins.
+        Exact where it lies among the `n_top` largest; else the relative error is below `QUANTILE_ERROR`, for values
+        within the range of the bins. NaN for a neuron that never fires.
         """
         n = self.n_firing
-        below = np.cumsum(self.counts, axis=1, dtype=np.int64)
         place = q * np.maximum(n - 1, 0)
-        bins = np.minimum((below <= place[:, None]).sum(axis=1), N_BINS - 1)
-        inside = self.counts[np.arange(len(n)), bins]
-        share = (place - (below[np.arange(len(n)), bins] - inside) + 0.5) / np.maximum(inside, 1)
-        borders = edges()
-        value = borders[bins] + np.clip(share, 0, 1) * (borders[bins + 1] - borders[bins])
-        return np.where(n > 0, np.minimum(value, self.highest), np.nan)
+        low, high = self._ranked(np.floor(place).astype(np.int64)), self._ranked(np.ceil(place).astype(np.int64))
+        return np.where(n > 0, low + (place % 1) * (high - low), np.nan)
+
+    def _ranked(self, rank: np.ndarray) -> np.ndarray:
+        """Give the activation of each neuron that so many others are below; in a bin they count as equally spread."""
+        neurons, below = np.arange(len(rank)), np.cumsum(self.counts, axis=1, dtype=np.int64)
+        bins = np.minimum((below <= rank[:, None]).sum(axis=1), N_BINS - 1)
+        inside, borders = self.counts[neurons, bins], edges()
+        share = (rank - (below[neurons, bins] - inside) + 0.5) / np.maximum(inside, 1)
+        value = np.minimum(borders[bins] + share * (borders[bins + 1] - borders[bins]), self.highest)
+        from_top, n_top = self.n_firing - 1 - rank, self.top.shape[1]
+        kept = self.top_values[neurons, np.clip(from_top, 0, n_top - 1)]
+        return np.where(from_top < n_top, kept, value).astype(np.float64)
 
     def histogram(self, highest: np.ndarray, n_bins: int) -> np.ndarray:
         """Give (d_sae, n_bins) int64 counts in equal bins from 0 to each neuron's `highest`; their sum is `n_firing`.

@@ -10,6 +10,7 @@ from core.data.dataset import Dataset
 from core.labels.keywords import keyword_labels
 from core.neurons import measures
 from core.neurons.concepts import LENGTHS, Concept, auc, concepts_of, evidence, purity_of, top_firing
+from core.neurons.shards import Stats
 from core.sae.model import SAE
 
 N_TOP_ITEMS = 50
@@ -35,7 +36,8 @@ class NeuronTable:
               `label_source`.
             - `density_items`, `density_users`: share in which it fires; `n_items_firing`, `n_users_firing`.
             - `mean_activation`: mean over the viewers in whom it fires; `max_activation`: over items and viewers;
-              `strong_activation`: 95th percentile over the viewers in whom it fires, over such items if no viewer.
+              `strong_activation`: 95th percentile over the viewers in whom it fires, within 1.6 % (see
+              `core.neurons.shards.Stats.quantile`), over such items if no viewer.
             - `best_concept`, `best_kind`: the concept with the most evidence (see `core.neurons.concepts.evidence`, in
               nats in `evidence`); its `purity_at_10`, `_20`, `_50`, `base_rate`, `lift` = purity / base rate at 20
               (at 10 where fewer than 20 items fire), `auc`.
@@ -53,7 +55,8 @@ class NeuronTable:
         top_users: (d_sae, 20) int32, as for items; every viewer at most once.
         top_user_acts: (d_sae, 20) float32, NaN padded.
         item_histogram: (d_sae, 40) int64 counts of the items that fire.
-        user_histogram: (d_sae, 40) int64 counts of the viewers in whom it fires.
+        user_histogram: (d_sae, 40) int64 counts of the viewers in whom it fires, made of finer bins (see
+            `core.neurons.shards.Stats.histogram`).
         histogram_edges: (d_sae, 41) float32 from 0 to `max_activation`, for both histograms.
         neighbours: (d_sae, 10) int32 alive neurons of the nearest decoder rows, nearest first, -1 padded.
         neighbour_cosine: (d_sae, 10) float32, NaN padded.
@@ -75,13 +78,13 @@ class NeuronTable:
 
     @classmethod
     def build(
-        cls, item_acts: np.ndarray, user_acts: np.ndarray, sae: SAE, dataset: Dataset, X_items: np.ndarray
+        cls, item_acts: np.ndarray, users: Stats, sae: SAE, dataset: Dataset, X_items: np.ndarray
     ) -> "NeuronTable":
         """Look at every neuron.
 
         Args:
             item_acts: (n_items, d_sae) activations of the items' probes.
-            user_acts: (n_users, d_sae) activations of the viewers, one row each.
+            users: What was seen of all viewers; at least `N_TOP_USERS` kept.
             sae: The SAE that gave them.
             dataset: The viewers' histories and the catalogue.
             X_items: (n_items, d_in) original embeddings of the items, for `monosemanticity`.
@@ -90,15 +93,14 @@ class NeuronTable:
             ValueError: The shapes do not fit each other.
         """
         d_sae = sae.config.d_sae
-        expected = {"item_acts": (dataset.n_items, d_sae), "user_acts": (dataset.n_users, d_sae)}
-        for name, acts in (("item_acts", item_acts), ("user_acts", user_acts)):
-            if acts.shape != expected[name]:
-                raise ValueError(f"{name} has shape {acts.shape}, expected {expected[name]}")
-        top_items, top_users = top_firing(item_acts, N_TOP_ITEMS), top_firing(user_acts, N_TOP_USERS)
-        top_item_acts, top_user_acts = (
-            measures.values_at(item_acts, top_items),
-            measures.values_at(user_acts, top_users),
-        )
+        if item_acts.shape != (dataset.n_items, d_sae):
+            raise ValueError(f"item_acts has shape {item_acts.shape}, expected {(dataset.n_items, d_sae)}")
+        if (users.n_rows, len(users.top)) != (dataset.n_users, d_sae):
+            raise ValueError(
+                f"{users.n_rows} viewers and {len(users.top)} neurons, expected {dataset.n_users} and {d_sae}"
+            )
+        top_items, top_users = top_firing(item_acts, N_TOP_ITEMS), users.top_ids[:, :N_TOP_USERS]
+        top_item_acts, top_user_acts = measures.values_at(item_acts, top_items), users.top_values[:, :N_TOP_USERS]
         known = concepts_of(dataset)
         masks = np.array([c.mask for c in known], bool).reshape(len(known), dataset.n_items)
         concepts = pd.DataFrame(
@@ -111,7 +113,7 @@ class NeuronTable:
         )
         purities = np.stack([purity_of(top_items, masks, n) for n in LENGTHS])
         aucs = auc(item_acts, masks)
-        frame = measures.firing(item_acts, user_acts)
+        frame = measures.firing(item_acts, users)
         alive, highest = frame["alive"].to_numpy(), frame["max_activation"].fillna(0).to_numpy()
         frame = frame.assign(
             **_best_concept(concepts, purities, aucs, evidence(top_items, masks)),
@@ -133,7 +135,7 @@ class NeuronTable:
             top_users=top_users,
             top_user_acts=top_user_acts,
             item_histogram=measures.histogram(item_acts, highest, N_BINS),
-            user_histogram=measures.histogram(user_acts, highest, N_BINS),
+            user_histogram=users.histogram(highest, N_BINS),
             histogram_edges=(highest[:, None] * np.linspace(0, 1, N_BINS + 1)).astype(np.float32),
             neighbours=neighbours,
             neighbour_cosine=cosine,

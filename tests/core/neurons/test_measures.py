@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
+from scipy import sparse
 
 from core.neurons.measures import audience_items, firing, histogram, monosemanticity, nearest, popularity, values_at
+from core.neurons.shards import Shard, shard_stats
 from tests.core.catalogues import catalogue
 
 NAN = np.nan
@@ -10,7 +12,7 @@ NAN = np.nan
 def test_firing_figures_of_hand_made_activations():
     items = np.array([[0.0, 4.0, 0.0, 1.0], [2.0, 0.0, 0.0, 3.0]])
     users = np.array([[1.0, 0.0, 0.0, -1.0], [3.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
-    frame = firing(items, users)
+    frame = firing(items, shard_stats(Shard(np.arange(4), sparse.csr_matrix(users)), 20))
     assert frame["alive"].tolist() == [True, True, False, True]
     assert frame["n_items_firing"].tolist() == [1, 1, 0, 2]
     assert frame["n_users_firing"].tolist() == [2, 0, 0, 0]

@@ -100,14 +100,16 @@ def test_sums_are_exact_where_adding_floats_would_lose_the_small_ones():
 
 
 @pytest.mark.parametrize("q", [0.0, 0.05, 0.5, 0.95, 1.0])
-def test_quantiles_are_those_of_all_values_within_the_stated_error(q):
+def test_quantiles_are_those_of_all_values_within_the_stated_error_and_exact_among_the_largest(q):
     acts = draw(3, 5000)
-    found = shard_stats(shard(acts, np.arange(5000)), 1).quantile(q)
+    found = shard_stats(shard(acts, np.arange(5000)), 20).quantile(q)
     assert np.isnan(found[0])
     for j in range(1, D):
-        values = np.sort(acts[acts[:, j] > 0, j].astype(np.float64))
-        low, high = values[int(q * (len(values) - 1))], values[int(np.ceil(q * (len(values) - 1)))]
-        assert low * (1 - QUANTILE_ERROR) <= found[j] <= high * (1 + QUANTILE_ERROR)
+        values = acts[acts[:, j] > 0, j].astype(np.float64)
+        largest = (len(values) - 1) * (1 - q) <= 18
+        assert found[j] == pytest.approx(np.quantile(values, q), rel=1e-6 if largest else QUANTILE_ERROR)
+    few = np.array([[1.0], [0.0], [3.0], [10.0]], np.float32)
+    assert shard_stats(shard(few, np.arange(4)), 20).quantile(q)[0] == pytest.approx(np.quantile([1, 3, 10], q))
 
 
 def test_equal_bins_hold_every_firing_once_and_are_off_by_less_than_the_fine_bins_at_their_borders():

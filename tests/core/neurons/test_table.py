@@ -1,8 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import sparse
 
-from core.neurons.table import NeuronTable
+from core.neurons.shards import Shard, shard_stats
+from core.neurons.table import N_TOP_USERS, NeuronTable
 from core.sae.model import SAE, SAEConfig
 from tests.core.catalogues import catalogue
 
@@ -43,7 +45,8 @@ def build(dataset, items, users):
     d_sae = items.shape[1]
     weights = [rng.normal(size=s).astype(np.float32) for s in ((4, d_sae), (d_sae,), (d_sae, 4), (4,))]
     sae = SAE(SAEConfig(4, d_sae, "relu"), *weights)
-    return NeuronTable.build(items, users, sae, dataset, rng.normal(size=(dataset.n_items, 4)).astype(np.float32))
+    stats = shard_stats(Shard(np.arange(len(users)), sparse.csr_matrix(users)), N_TOP_USERS)
+    return NeuronTable.build(items, stats, sae, dataset, rng.normal(size=(dataset.n_items, 4)).astype(np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +162,7 @@ def test_activations_of_another_dataset_are_refused(planted):
     dataset, items, users = planted
     with pytest.raises(ValueError, match=r"item_acts has shape \(199, 6\), expected \(200, 6\)"):
         build(dataset, items[1:], users)
-    with pytest.raises(ValueError, match="user_acts has shape"):
+    with pytest.raises(ValueError, match="59 viewers and 6 neurons, expected 60 and 6"):
         build(dataset, items, users[1:])
 
 
