@@ -20,7 +20,10 @@ from dashboard.charts import signed
 from tests.conftest import tiny_request
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("overview", "concepts", "concept", "map", "groups", "lists", "steer", "training", "quality")
+PAGES = (
+    "overview", "concepts", "concept", "map", "groups", "compare", "viewer", "item", "lists", "steer", "training",
+    "quality",
+)  # fmt: skip
 
 
 OUR_TAGS = {
