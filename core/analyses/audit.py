@@ -9,7 +9,18 @@ from core.neurons.facts import first_half
 from core.progress import Progress
 from core.runs import Run
 from core.seeding import generator
-from core.steering.audit import DOSES, FEW, N_PLACEBOS, STEERED, Items, Lens, audit, permuted, popularity_strata
+from core.steering.audit import (
+    DOSES,
+    FEW,
+    N_CANDIDATES,
+    N_PLACEBOS,
+    STEERED,
+    Items,
+    Lens,
+    audit,
+    permuted,
+    popularity_strata,
+)
 from core.steering.responses import N_PARTS
 
 N_PERMUTED = 100
@@ -24,7 +35,7 @@ def make(run: Run, progress: Progress) -> Made:
     costly = run.recommender.scores_pairs
     n_placebos = COSTLY_PLACEBOS if costly else N_PLACEBOS
     rounds = (1 if costly else -(-N_PERMUTED // max(len(concepts), 1))) if concepts else 0
-    a_viewer = len(concepts) * (1 + rounds) * len(DOSES) * (1 + n_placebos / N_PARTS)
+    a_viewer = len(concepts) * (1 + rounds) * (2 * N_CANDIDATES + len(DOSES) * (1 + n_placebos / N_PARTS))
     users, unseen = viewers_of(run, affordable(run, a_viewer))
     frame = run.table.frame
     lens = Lens(
