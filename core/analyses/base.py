@@ -48,7 +48,7 @@ KNOWN: dict[str, Analysis] = {
         "opposite concepts, those that fire together, and what each one moves", "core.analyses.relatives:make", 1
     ),
     "responses": Analysis("what a dose of each concept brings", "core.analyses.responses:make", 2),
-    "audit": Analysis("which parts of the catalogue can be steered", "core.analyses.audit:make", 1),
+    "audit": Analysis("which parts of the catalogue can be steered", "core.analyses.audit:make", 2),
     "map": Analysis("the map", "core.analyses.map:make", 1),
 }
 """In the order in which they are made: one may read those before it with `find`."""
