@@ -1,7 +1,11 @@
 """What people write, on the pages: save a list, give a label, write a note. Each is a small popover of its own."""
 
+from collections.abc import Callable
+from datetime import UTC, datetime
+
 import streamlit as st
 
+from core.brief.briefs import Remark
 from core.runs import Run
 from core.store import Label, Of, author, basis_of
 from core.store.tables import MAX_LABEL, MAX_TEXT
@@ -25,6 +29,29 @@ def counted(n: int, of: Of) -> str:
     ('1 concept', '1,200 titles')
     """
     return f"{n:,} {WORDS[of][n != 1]}"
+
+
+def show_brief(name: str, make: Callable[[str], str], key: str = "page") -> None:
+    """Draw the button that downloads a brief: one HTML file that needs no server.
+
+    Args:
+        name: Of the file, without its ending; plain words.
+        make: Gives the HTML, told the date and the author; called when the button is pressed, outside of the page, so
+            that it is given every value beforehand and asks nothing of the page's caches.
+        key: Tells several on one page apart.
+    """
+    written = f"{datetime.now(UTC):%Y-%m-%d} · {author()}"
+    st.download_button(
+        "Brief", lambda: make(written).encode("utf-8"), f"{name}.html", "text/html", icon=":material/description:",
+        on_click="ignore", key=f"brief-{key}",
+        help="One HTML file with the evidence, the limits and what it was made from: to send, to print, without a server",
+    )  # fmt: skip
+
+
+def remarks(run: Run, of: Of, subject: str) -> list[Remark]:
+    """Give the notes on something as a brief takes them."""
+    notes = cache.store().notes(basis_of(run.ids, of), of, subject)
+    return [Remark(note.text, f"{note.author} · {day(note.changed)}") for note in notes]
 
 
 def day(at: str) -> str:
