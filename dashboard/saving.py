@@ -44,7 +44,7 @@ def show_brief(name: str, make: Callable[[str], str], key: str = "page") -> None
     st.download_button(
         "Brief", lambda: make(written).encode("utf-8"), f"{name}.html", "text/html", icon=":material/description:",
         on_click="ignore", key=f"brief-{key}",
-        help="One HTML file with the evidence, the limits and what it was made from: to send, to print, without a server",
+        help="One HTML file with the evidence, the limits and what it was made from: to send or to print",
     )  # fmt: skip
 
 

@@ -100,8 +100,12 @@ def concept_brief(run: Run, neuron: int, written: str, remarks: Sequence[Remark]
         f"of {data.n_users:,} viewers. {clean}"
     )
     limits = [*_limits(run), *_concept_limits(facts, response, n_top)]
-    title = str(facts["label"])
-    return page(Brief("Concept brief", title, summary, seen, sections, limits, sources(run), written))
+    title = label_of(run, neuron)
+    return page(
+        Brief(
+            "Concept brief", title, summary, seen, sections, limits, sources(run, "associations", "responses"), written
+        )
+    )
 
 
 def comparison_brief(
@@ -117,8 +121,7 @@ def comparison_brief(
         written: Date and author.
         effects: Where their viewers differ, if that was looked at: positive is more in A.
     """
-    frame = run.table.frame
-    names = [f"{frame['label'].iloc[side.neuron]} #{side.neuron}" for side in (a, b)]
+    names = [f"{label_of(run, side.neuron)} #{side.neuron}" for side in (a, b)]
     rows = [[x.name, x.value, y.value] for x, y in zip(a.facts, b.facts, strict=True)]
     both = set(run.table.top_items[a.neuron, :N_ITEMS]) & set(run.table.top_items[b.neuron, :N_ITEMS]) - {-1}
     sections = [
@@ -142,7 +145,14 @@ def comparison_brief(
             sections.append(Section(f"What a dose of {name} brings", _dose_sentence(response), dose(response)))
     summary = f"Two concepts of {data_name(run)}: A is {names[0]}, B is {names[1]}."
     brief = Brief(
-        "Comparison", f"{names[0]} and {names[1]}", summary, shared, sections, _limits(run), sources(run), written
+        "Comparison",
+        f"{names[0]} and {names[1]}",
+        summary,
+        shared,
+        sections,
+        _limits(run),
+        sources(run, "responses"),
+        written,
     )
     return page(brief)
 
@@ -161,7 +171,9 @@ def audit_brief(run: Run, facts: Sequence[Fact], table: Table, take: str, limits
     section = Section("Every fact of the catalogue", "With the concept that was chosen for it.", table_html(table))
     sections, said = [section], [*_limits(run), *limits]
     summary = f"{take} Audited: {data_name(run)}."
-    return page(Brief("Taxonomy audit", "What can be steered", summary, facts, sections, said, sources(run), written))
+    return page(
+        Brief("Taxonomy audit", "What can be steered", summary, facts, sections, said, sources(run, "audit"), written)
+    )
 
 
 def groups_brief(run: Run, found: Contrast, names: tuple[str, str], of: str, written: str) -> str:
@@ -174,17 +186,16 @@ def groups_brief(run: Run, found: Contrast, names: tuple[str, str], of: str, wri
         of: "viewers" or "titles".
         written: Date and author.
     """
-    labels = run.table.frame["label"]
     rows = [
         Interval(
-            str(labels.iloc[int(r.neuron)]), f"#{int(r.neuron)} · q {_q(r.q)}", r.d, r.low, r.high,
+            label_of(run, int(r.neuron)), f"#{int(r.neuron)} · q {_q(r.q)}", r.d, r.low, r.high,
             f"{number(r.d, sign=True)} [{number(r.low, sign=True)}, {number(r.high, sign=True)}]",
         )
         for r in found.largest(N_FOREST).itertuples()
     ]  # fmt: skip
     called = found.frame[found.frame["q"] <= FDR].sort_values("d", key=lambda d: -d.abs(), kind="stable")
     cells = [
-        [f"#{int(r.neuron)}", str(labels.iloc[int(r.neuron)]), number(r.d, sign=True),
+        [f"#{int(r.neuron)}", label_of(run, int(r.neuron)), number(r.d, sign=True),
          f"{number(r.low, sign=True)} to {number(r.high, sign=True)}", _q(r.q), number(r.mean_a, 3),
          number(r.mean_b, 3)]
         for r in called.itertuples()
@@ -212,17 +223,17 @@ def groups_brief(run: Run, found: Contrast, names: tuple[str, str], of: str, wri
     return page(Brief("Two groups", title, summary, seen, sections, limits, sources(run), written))
 
 
-def sources(run: Run) -> Table:
-    """Give what a run was made from: every artefact with the checksums of its files."""
+def sources(run: Run, *analyses: str) -> Table:
+    """Give what a brief was made from: every artefact of the run, and its analyses, with the checksums of the files."""
     rows = []
     for stage in (s for s in STAGES if s in run.ids):
         meta = run.meta(stage)
         rows += [[stage, meta.id, name, str(facts["sha256"])] for name, facts in sorted(meta.files.items())]
-    for name in ("associations", "responses", "audit"):
+    for name in analyses:
         if run.workspace.has(name, id_of(run, name)):
             meta = run.workspace.meta(name, id_of(run, name))
             rows += [[name, meta.id, file, str(facts["sha256"])] for file, facts in sorted(meta.files.items())]
-    return Table(["Made", "Id", "File", "SHA-256"], [*rows, ["seed", str(run.seed), "", ""]])
+    return Table(["Made", "Id", "File", "SHA-256"], [*rows, ["seed", str(run.seed), "", ""]], hashes=(3,))
 
 
 def data_name(run: Run) -> str:
@@ -235,6 +246,11 @@ def data_name(run: Run) -> str:
     return (
         f"{run.meta('dataset').config['name']} · {run.meta('recommender').config['name']} · {preset}, seed {run.seed}"
     )
+
+
+def label_of(run: Run, neuron: int) -> str:
+    """Give the label of a neuron without the number that keeps it apart from others; it stands beside it."""
+    return str(run.table.frame["label"].iloc[neuron]).removesuffix(f" · #{neuron}")
 
 
 def _limits(run: Run) -> list[str]:
@@ -357,7 +373,7 @@ def _pushes(run: Run, neuron: int) -> Section:
 def _nearest(run: Run, neuron: int) -> Section:
     table = run.table
     near = zip(table.neighbours[neuron, :N_PUSHED], table.neighbour_cosine[neuron, :N_PUSHED], strict=True)
-    rows = [[f"#{j}", str(table.frame["label"].iloc[j]), number(float(cosine))] for j, cosine in near if j >= 0]
+    rows = [[f"#{j}", label_of(run, int(j)), number(float(cosine))] for j, cosine in near if j >= 0]
     take = "Concepts that push in the most similar direction: it may be confused with these."
     return Section("Similar concepts", take, table_html(Table(["", "Concept", "Cosine"], rows, (2,))))
 

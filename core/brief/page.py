@@ -32,17 +32,17 @@ h1 { font-size: 1.8rem; line-height: 1.2; margin: .2rem 0 0; overflow-wrap: anyw
 h2 { font-size: 1.12rem; margin: 0; overflow-wrap: anywhere } h3 { font-size: .95rem; margin: 1rem 0 .2rem }
 section { margin-top: 1.7rem } p { margin: .35rem 0; overflow-wrap: anywhere } .soft { color: var(--quiet) }
 .small { font-size: .85rem }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(10.5rem, 1fr)); gap: .6rem; margin-top: 1rem }
+.facts { display: grid; grid-template-columns: repeat(3, 1fr); gap: .6rem; margin-top: 1rem }
 .facts div { border: 1px solid var(--line); border-radius: .6rem; padding: .55rem .7rem; overflow-wrap: anywhere }
 .facts b { display: block; font-size: 1.25rem; font-weight: 640; line-height: 1.3 }
 .facts span { display: block; color: var(--quiet); font-size: .82rem }
 .table { overflow-x: auto; margin-top: .5rem }
 table { border-collapse: collapse; width: 100%; font-size: .88rem }
-th, td { text-align: left; padding: .28rem .5rem .28rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
-  overflow-wrap: anywhere; min-width: 2rem }
+th, td { text-align: left; padding: .28rem .6rem .28rem 0; border-bottom: 1px solid var(--line); vertical-align: top;
+  overflow-wrap: break-word; max-width: 24rem } td.hash { font: .74rem/1.5 ui-monospace, monospace;
+  overflow-wrap: anywhere; min-width: 15rem }
 th { color: var(--quiet); font-weight: 550; font-size: .8rem; white-space: nowrap }
 .num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; padding-right: .8rem }
-code { font: .78rem/1.4 ui-monospace, monospace; overflow-wrap: anywhere }
 .bars { display: grid; grid-template-columns: minmax(6rem, 14rem) 1fr max-content; gap: .35rem .8rem;
   align-items: center; font-size: .88rem; margin-top: .6rem }
 .bars span { overflow-wrap: anywhere } .bars .value { text-align: right; font-variant-numeric: tabular-nums }
@@ -60,7 +60,8 @@ footer { margin-top: 2rem; color: var(--quiet); font-size: .82rem }
 @media print { body { max-width: none; padding: 0; font-size: 10pt } section { break-inside: auto }
   h2, h3 { break-after: avoid } tr, .facts div, .bars, figure, .limits { break-inside: avoid }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact } .table { overflow: visible } }
-@media (max-width: 520px) { .bars { grid-template-columns: minmax(5rem, 7.5rem) 1fr max-content } }
+@media (max-width: 520px) { .facts { grid-template-columns: 1fr 1fr }
+  .bars { grid-template-columns: minmax(5rem, 7.5rem) 1fr max-content } }
 """
 
 
@@ -79,6 +80,8 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
     numeric: Sequence[int] = ()
     """Which columns are numbers."""
+    hashes: Sequence[int] = ()
+    """Which columns are checksums."""
 
 
 class Section(NamedTuple):
@@ -141,7 +144,7 @@ def page(brief: Brief) -> str:
 
 def table_html(table: Table) -> str:
     """Give a table as safe HTML."""
-    kinds = ["num" if i in table.numeric else "" for i in range(len(table.columns))]
+    kinds = ["num" if i in table.numeric else "hash" if i in table.hashes else "" for i in range(len(table.columns))]
     head = "".join(f"<th scope='col' class='{k}'>{text(c)}</th>" for c, k in zip(table.columns, kinds, strict=True))
     lines = (
         "".join(f"<td class='{k}' dir='auto'>{text(c)}</td>" for c, k in zip(row, kinds, strict=True))
