@@ -35,7 +35,8 @@ page = st.navigation(
             st.Page(path_of("training"), title="Data and training", icon=":material/model_training:"),
             st.Page(path_of("quality"), title="SAE quality", icon=":material/verified:"),
         ],
-    }
+    },
+    expanded=True,
 )
 with guard.boundary():
     sidebar.show_sidebar()

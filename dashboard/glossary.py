@@ -185,6 +185,11 @@ TERMS = {
         "1 + titles that fire the concept more strongly",
         "Where the title stands among those that fire the concept. 1: nothing fires it more.",
     ),
+    "share_of_highest": Term(
+        "Of the highest",
+        "activation of the title / highest activation of any title, each seen alone",
+        "How close it comes to the title that fires the concept most.",
+    ),
     "pair_cosine": Term(
         "Same direction",
         "cosine of the two decoder rows",

@@ -16,6 +16,7 @@ from core.neurons.stability import SURVIVES
 from core.runs import Run
 from core.steering.steering import Edit, Steering, steer
 from dashboard import cache, state
+from dashboard.briefs import show_comparison_brief
 from dashboard.charts import DASH, Effect, effects_figure, measured, number, percent, signed, table_html
 from dashboard.charts_portrait import likeness_figure
 from dashboard.commands import run_request
@@ -82,7 +83,8 @@ def compare_concepts(shown: Run) -> None:
     for column, letter, key, j in ((left, "A", state.A, a), (right, "B", state.B, b)):
         with column:
             show_pick(f"Concept {letter}", key, options, str(j), name, "concepts")
-    with st.container(horizontal=True, horizontal_alignment="right", gap="small"):
+    ways = st.container(horizontal=True, horizontal_alignment="right", gap="small")
+    with ways:
         st.button("Swap", icon=":material/swap_horiz:", on_click=set_both, args=(b, a), type="tertiary")
         show_save(shown, "neurons", [str(a), str(b)])
         if st.button("Steer with both", type="primary", icon=":material/tune:", disabled=a == b):
@@ -97,6 +99,9 @@ def compare_concepts(shown: Run) -> None:
         return
     viewers = together(cache.activations(shown.id, "viewers"), a, b)
     items = together(cache.activations(shown.id, "items"), a, b)
+    with ways:
+        alike = cosine(shown.sae.W_dec[a], shown.sae.W_dec[b])
+        show_comparison_brief(shown, a, b, alike, viewers, items, cache.pair_contrast(shown.id, a, b))
     show_metrics(
         [
             Metric("pair_cosine", number(cosine(shown.sae.W_dec[a], shown.sae.W_dec[b])), "1: they push the same way"),
@@ -115,8 +120,8 @@ def compare_concepts(shown: Run) -> None:
 
 
 def nearest(shown: Run, a: int) -> int:
-    """Give the living concept that fires most for the same titles as another one."""
-    acts = cache.activations(shown.id, "items")
+    """Give the living concept that fires most for the same viewers as another one."""
+    acts = cache.activations(shown.id, "viewers")
     alike = correlation(acts[:, [a]], acts)[0]
     alike[~shown.table.frame["alive"].to_numpy() | (np.arange(len(alike)) == a)] = -np.inf
     return int(np.argmax(alike))

@@ -12,7 +12,7 @@ from core.neurons.profile import Alike, Places, alike, places, shared
 from core.neurons.separation import wilson
 from core.runs import Run
 from dashboard import cache, state
-from dashboard.charts import Effect, Figure, effects_figure, number, percent, signed
+from dashboard.charts import DASH, Effect, Figure, effects_figure, number, percent, signed
 from dashboard.charts_portrait import ShareRow, shares_figure
 from dashboard.glossary import help_of
 from dashboard.listing import named
@@ -72,7 +72,7 @@ def show_head(shown: Run, item: int, found: Places) -> None:
             show_save(shown, "items", [data.items.ids[item]])
             best = int(found.neurons[0]) if len(found.neurons) else None
             if st.button(
-                "Steer with its first concept", type="primary", icon=":material/tune:", disabled=best is None
+                "Steer with its strongest concept", type="primary", icon=":material/tune:", disabled=best is None
             ) and best is not None:  # fmt: skip
                 go("steer", edit=steer_edit(best, float(shown.table.frame["strong_activation"].iloc[best])))
     years = cache.years(shown.id)
@@ -93,22 +93,24 @@ def show_strip(shown: Run, item: int, found: Places) -> None:
     n, rank = int(counts[item]), int((counts > counts[item]).sum()) + 1
     decile = min(10 * (rank - 1) // max(data.n_items, 1) + 1, 10)
     group = GROUPS[int(cache.groups(shown.id)[item])]
+    place, note = DASH, "no concept fires"
+    if len(found.ranks):
+        best = int(np.argmin(found.ranks))
+        place = f"{found.ranks[best]:,}"
+        note = f"of {found.n_firing[best]:,} titles that fire #{found.neurons[best]}"
     show_metrics(
         [
             Metric("item_viewers", f"{n:,}", f"{percent(n / max(data.n_users, 1), 1)} of {data.n_users:,} viewers"),
             Metric("popularity_rank", f"{rank:,}", f"of {data.n_items:,} · decile {decile} · {group}"),
             Metric("item_active", f"{len(found.neurons):,}", f"of {alive:,} that ever fire"),
-            Metric(
-                "best_place", f"{int(found.ranks[0]):,}" if len(found.ranks) else "–",
-                f"of {int(found.n_firing[0]):,} titles that fire it" if len(found.ranks) else "no concept fires",
-            ),
+            Metric("best_place", place, note),
         ]
     )  # fmt: skip
 
 
 def show_concepts(shown: Run, found: Places) -> None:
     """Draw the concepts that the title fires."""
-    show_title("Its concepts", "seen alone; where it stands highest first")
+    show_title("Its concepts", "seen alone; those that few titles fire more strongly first")
     if not len(found.neurons):
         show_note("No concept fires for this title seen alone: the SAE has nothing that it stands for.")
         return
@@ -118,6 +120,7 @@ def show_concepts(shown: Run, found: Places) -> None:
             "Concept": [named(str(labels.iloc[j]), int(j)) for j in found.neurons],
             "#": found.neurons,
             "Activation": found.acts,
+            "Of the highest": found.shares * 100,
             "Place": found.ranks,
             "Of": found.n_firing,
         }
@@ -126,11 +129,14 @@ def show_concepts(shown: Run, found: Places) -> None:
     picked = show_rows(
         view, "item-concepts",
         {
-            "Concept": config.TextColumn(width=260),
-            "#": config.NumberColumn(width=50, format="%d"),
-            "Activation": config.NumberColumn(width=80, format="%.3f"),
-            "Place": config.NumberColumn(width=65, format="%d", help=help_of("best_place")),
-            "Of": config.NumberColumn(width=70, format="%d", help="Titles that fire the concept at all"),
+            "Concept": config.TextColumn(width=215),
+            "#": config.NumberColumn(width=45, format="%d"),
+            "Activation": config.NumberColumn(width=75, format="%.3f"),
+            "Of the highest": config.ProgressColumn(
+                width=105, format="%.0f %%", min_value=0, max_value=100, help=help_of("share_of_highest")
+            ),
+            "Place": config.NumberColumn(width=55, format="%d", help=help_of("best_place")),
+            "Of": config.NumberColumn(width=55, format="%d", help="Titles that fire the concept at all"),
         },
     )  # fmt: skip
     if picked is not None:

@@ -7,12 +7,14 @@ from scipy import sparse
 
 
 class Places(NamedTuple):
-    """The neurons that one item fires, the one in which it stands highest first."""
+    """The neurons that one item fires, those that it fires nearly as strongly as any item does first."""
 
     neurons: np.ndarray
     """(n_active,) int64."""
     acts: np.ndarray
     """(n_active,)."""
+    shares: np.ndarray
+    """(n_active,) in (0, 1]: its activation over the highest of all items."""
     ranks: np.ndarray
     """(n_active,) int64 from 1: items that fire it more, and one; equal ones share a rank."""
     n_firing: np.ndarray
@@ -29,11 +31,13 @@ def places(acts: sparse.csc_matrix, item: int) -> Places:
     row = np.asarray(acts[[item]].todense()).ravel()
     active = np.flatnonzero(row > 0)
     ranks, n_firing = np.zeros(len(active), np.int64), np.zeros(len(active), np.int64)
+    shares = np.zeros(len(active))
     for i, j in enumerate(active):
         column = acts.data[acts.indptr[j] : acts.indptr[j + 1]]
         ranks[i], n_firing[i] = (column > row[j]).sum() + 1, (column > 0).sum()
-    order = np.lexsort((active, -row[active], ranks))
-    return Places(active[order], row[active][order], ranks[order], n_firing[order])
+        shares[i] = row[j] / column.max()
+    order = np.lexsort((active, -row[active], -shares))
+    return Places(active[order], row[active][order], shares[order], ranks[order], n_firing[order])
 
 
 class Alike(NamedTuple):

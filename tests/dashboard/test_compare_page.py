@@ -29,7 +29,7 @@ def several(tiny_run: Run, tiny_folder: Path, tmp_path_factory: pytest.TempPathF
     made = {
         "other data": build(tiny_request(other), workspace),
         "seed": build(tiny_request(tiny_folder, seed=1), workspace),
-        "sae": build(tiny_request(tiny_folder, **{"sae.d_sae": "16"}), workspace),
+        "sae": build(tiny_request(tiny_folder, 0, **{"sae.d_sae": "16"}), workspace),
     }
     return {"tiny": Run(workspace, tiny_run.ids), **made}
 
@@ -69,7 +69,7 @@ def test_a_page_without_a_choice_compares_concepts_at_once(full: Run) -> None:
     shown(app)
     a, b = int(query(app, "a") or -1), int(query(app, "b") or -1)
     assert a != b and full.table.frame["alive"].iloc[[a, b]].all()
-    acts = full.activations("items").toarray()
+    acts = full.activations("viewers").toarray()
     with np.errstate(invalid="ignore"):
         alike = np.nan_to_num(np.corrcoef(acts.T)[a], nan=-1.0)
     assert alike[b] == pytest.approx(max(v for j, v in enumerate(alike) if j != a))
@@ -90,6 +90,7 @@ def test_what_both_push_is_what_each_pushes_alone(full: Run) -> None:
     a, b = alive(full)[:2]
     html = shown(open_page("compare", a=str(a), b=str(b)))
     strong = full.table.frame["strong_activation"].to_numpy()
+    assert full.recommender.linear is not None
     push = [strong[j] * (full.recommender.linear.V @ full.sae.W_dec[j]) for j in (a, b)]
     differ = push[0] - push[1]
     part = html.split("A more than B")[1]

@@ -41,6 +41,7 @@ def test_its_concepts_are_those_that_fire_with_their_place(full: Run) -> None:
     assert set(rows["#"]) == set(np.flatnonzero(acts[item] > 0))
     for row in rows.itertuples(index=False):
         j = row[1]
+        assert np.isclose(row[3], 100 * acts[item, j] / acts[:, j].max())
         assert row.Place == 1 + (acts[:, j] > acts[item, j]).sum() and row.Of == (acts[:, j] > 0).sum()
     counts = full.dataset.item_counts
     assert metric(app, "Popularity rank") == f"{1 + (counts > counts[item]).sum()}"
@@ -117,7 +118,7 @@ def test_a_title_for_which_nothing_fires_is_described_as_such(full: Run, monkeyp
     app = open_page("item")
     html = shown(app)
     assert "No concept fires for this title" in html and "Nothing is known of this title that others" in html
-    assert next(b for b in app.button if b.label == "Steer with its first concept").disabled
+    assert next(b for b in app.button if b.label == "Steer with its strongest concept").disabled
 
 
 def test_attributes_of_its_viewers_stand_against_base_rates(full: Run) -> None:
@@ -144,10 +145,10 @@ def test_a_title_that_is_not_there_is_told(full: Run) -> None:
     assert "sl-problem" in html and "item=film-700" in html
 
 
-def test_the_button_starts_steering_with_the_concept_it_stands_highest_in(full: Run) -> None:
+def test_the_button_starts_steering_with_its_strongest_concept(full: Run) -> None:
     app = open_page("item", item="film-7")
     first = int(app.dataframe[0].value["#"].iloc[0])
-    next(b for b in app.button if b.label == "Steer with its first concept").click().run()
+    next(b for b in app.button if b.label == "Steer with its strongest concept").click().run()
     assert str(query(app, "edit")).startswith(f"{first}:add:") and "<h1>Steer</h1>" in shown(app)
 
 

@@ -16,6 +16,7 @@ def test_by_hand_the_place_of_an_item_in_its_neurons() -> None:
     found = places(acts, 0)
     assert found.neurons.tolist() == [0, 2]
     assert found.acts.tolist() == [3.0, 1.0]
+    assert np.allclose(found.shares, [3 / 5, 1 / 6])
     assert found.ranks.tolist() == [2, 3]  # equal ones share a place
     assert found.n_firing.tolist() == [4, 3]
 
@@ -26,7 +27,8 @@ def test_places_are_those_of_a_loop() -> None:
         found = places(sparse.csc_matrix(codes), item)
         naive = {j: 1 + sum(codes[i, j] > codes[item, j] for i in range(30)) for j in range(8) if codes[item, j] > 0}
         assert dict(zip(found.neurons.tolist(), found.ranks.tolist(), strict=True)) == naive
-        assert found.ranks.tolist() == sorted(found.ranks)
+        share = [codes[item, j] / codes[:, j].max() for j in found.neurons]
+        assert np.allclose(found.shares, share) and share == sorted(share, reverse=True)
 
 
 def test_an_item_that_fires_nothing_has_no_place_and_no_like() -> None:
