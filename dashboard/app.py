@@ -21,12 +21,12 @@ page = st.navigation(
             st.Page(path_of("concepts"), title="Concepts", icon=":material/list_alt:"),
             st.Page(path_of("concept"), title="Concept", icon=":material/center_focus_strong:"),
             st.Page(path_of("map"), title="Map", icon=":material/scatter_plot:"),
+            st.Page(path_of("audit"), title="Taxonomy audit", icon=":material/fact_check:"),
             st.Page(path_of("groups"), title="Groups", icon=":material/compare_arrows:"),
             st.Page(path_of("compare"), title="Compare", icon=":material/compare:"),
             st.Page(path_of("viewer"), title="Viewer", icon=":material/person:"),
             st.Page(path_of("item"), title="Item", icon=":material/movie:"),
             st.Page(path_of("lists"), title="Lists and notes", icon=":material/bookmark:"),
-            st.Page(path_of("audit"), title="Taxonomy audit", icon=":material/fact_check:"),
         ],
         "Act": [
             st.Page(path_of("steer"), title="Steer", icon=":material/tune:"),
