@@ -252,8 +252,8 @@ def faults(share: float, kinds: tuple[str, ...] = FAULTS, seed: int = 0) -> Call
 
 def items_of(user: str) -> list[dict[str, Any]]:
     """Give the items that a prompt shows."""
-    block = user.partition("<items>")[2].partition("</items>")[0]
-    return [json.loads(line) for line in block.strip().splitlines()]
+    block = user.rpartition("<items>\n")[2].partition("</items>")[0]
+    return [json.loads(line) for line in block.strip().split("\n")]
 
 
 def honest(system: str, user: str) -> dict[str, Any]:
