@@ -10,6 +10,7 @@ from core.runs import Run
 from core.steering.audit import FEW, FEWEST_ITEMS, LEAST_AUC, SEEN, STEERED, UNSEEN, VERDICTS
 from core.steering.responses import LEAST_RISE, STRENGTHS
 from dashboard import cache, state
+from dashboard.briefs import show_audit_brief
 from dashboard.charts import DASH, Figure, percent
 from dashboard.charts_audit import AuditRow, audit_figure, verdict_text
 from dashboard.escape import for_csv
@@ -64,6 +65,7 @@ def run() -> None:
         )  # fmt: skip
         steered = chosen.loc[chosen["verdict"] == STEERED, "neuron"].drop_duplicates()
         show_save(shown, "neurons", [str(j) for j in steered], key="audit")
+        show_audit_brief(shown, chosen, made, takeaway(chosen[chosen["neuron"] >= 0]))
     judged = chosen[chosen["neuron"] >= 0]
     if len(judged):
         show_figure(picture(judged))

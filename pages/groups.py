@@ -10,6 +10,7 @@ from core.neurons.contrast import FDR, Contrast
 from core.neurons.groups import LISTED, Kind, Of
 from core.runs import Run
 from dashboard import cache, state
+from dashboard.briefs import show_groups_brief
 from dashboard.charts import DASH, Effect, Figure, effects_figure, number, percent, signed
 from dashboard.escape import for_csv, for_markdown
 from dashboard.glossary import help_of
@@ -41,17 +42,19 @@ def run() -> None:
     shown = current_run("Groups", QUESTION)
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         show_header("Groups", QUESTION, [("simulated viewers", False)] * shown.dataset.simulated)
-        download = st.empty()
+        actions = st.container(horizontal=True, width="content", gap="small")
     of, a, b = show_choices(shown)
     if not a.value or not b.value:
         show_card("A group is empty", "Paste the ids of its members, one a line, or choose another kind of group.")
         return
     found = cache.contrast(shown.id, of, (a.by, a.value), None if b.by == REST else (b.by, b.value))
     rows = listed(found, shown)
-    download.download_button(
-        "Download as CSV", to_csv(rows, found, a, b), f"groups-{shown.id}.csv", "text/csv", icon=":material/download:",
-        on_click="ignore",
-    )  # fmt: skip
+    with actions:
+        show_groups_brief(shown, found, a.name, b.name, KINDS[of].lower())
+        st.download_button(
+            "Download as CSV", to_csv(rows, found, a, b), f"groups-{shown.id}.csv", "text/csv",
+            icon=":material/download:", on_click="ignore",
+        )  # fmt: skip
     show_result(shown, of, found, a, b)
     selected = show_table(rows)
     if selected is not None:
