@@ -128,7 +128,7 @@ def audit(
         n_placebos: Random directions beside each neuron.
 
     Returns:
-        One row a concept: `concept`, `kind`, `n_items`, `n_held_out`, `base_rate`; `neuron` (-1 where too few items),
+        One row a concept: `concept`, `kind`, `n_items`, `n_held_out`, `base_rate`; `neuron` (-1 where there is none),
         `auc_chosen` (on the half in which it was chosen); held out: `auc`, `auc_low`, `auc_high`, `auc_q`; `share` of
         the unsteered lists; `slope` (share gained per strong activation, between 0 and half of one) and `rise` (share
         gained at the largest strength), each with `_low`, `_high` (95 %, percentile bootstrap over viewers), `_placebo`
@@ -139,9 +139,9 @@ def audit(
     """
     masks = np.array([c.mask for c in concepts], bool).reshape(len(concepts), len(items.explore))
     in_half = np.stack([(masks & half).sum(axis=1) for half in (items.explore, ~items.explore)])
-    judged = np.flatnonzero((in_half >= FEWEST_ITEMS).all(axis=0) & (in_half.sum(axis=0) < len(items.explore)))
+    enough = (in_half >= FEWEST_ITEMS).all(axis=0) & (in_half.sum(axis=0) < len(items.explore))
     usable = np.flatnonzero(np.nan_to_num(lens.strong) > 0)
-    judged = judged if usable.size else judged[:0]
+    judged = np.flatnonzero(enough)
     frame = pd.DataFrame(
         {
             "concept": pd.Series([c.name for c in concepts], dtype="str"),
@@ -153,7 +153,7 @@ def audit(
         }
     )
     found: dict[str, np.ndarray] = {}
-    if judged.size:
+    if judged.size and usable.size:
         found = _choose(masks[judged], items, lens, usable)
         frame.loc[judged, "neuron"] = found["neuron"]
         found |= _held_out(masks[judged], items, found["neuron"])
@@ -164,14 +164,14 @@ def audit(
             frame.loc[judged, name] = found[name]
     for name in ("auc", *EFFECTS):
         frame[f"{name}_q"] = adjusted(frame[f"{name}_p"].to_numpy())
-    return frame.assign(verdict=_verdicts(frame))
+    return frame.assign(verdict=_verdicts(frame, enough))
 
 
-def _verdicts(frame: pd.DataFrame) -> pd.Series:
+def _verdicts(frame: pd.DataFrame, enough: np.ndarray) -> pd.Series:
     seen = (frame["auc_q"] <= FDR) & (frame["auc"] >= LEAST_AUC)
     moved = (frame["rise_q"] <= FDR) & (frame["rise_low"] > 0) & (frame["rise"] >= LEAST_RISE)
     verdict = np.where(seen & moved, STEERED, np.where(seen, SEEN, UNSEEN))
-    return pd.Series(np.where(frame["neuron"] < 0, FEW, verdict), index=frame.index, dtype="str")
+    return pd.Series(np.where(enough, verdict, FEW), index=frame.index, dtype="str")
 
 
 def _choose(masks: np.ndarray, items: Items, lens: Lens, usable: np.ndarray) -> dict[str, np.ndarray]:
