@@ -32,7 +32,7 @@ FORMAT = 1
 """Version of the folder format. A folder of another version is refused, never guessed at."""
 
 STAGES = ("dataset", "split", "recommender", "sae", "neurons")
-ANALYSES = ("associations", "relatives", "responses", "audit", "map")
+ANALYSES = ("associations", "relatives", "responses", "audit", "map", "trust")
 """What may be known of a finished run on top; no stage depends on one."""
 FOLDERS = (*STAGES, *ANALYSES)
 META = "meta.json"

@@ -30,8 +30,8 @@ _DAMPING = 10.0
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _ASIDE = re.compile(r"\([^()]*\)|\[[^\[\]]*\]")
 _SMALL = {
-    "the", "and", "for", "from", "with", "you", "your", "are", "not", "all", "that", "this", "one", "two", "who", "what",
-    "when", "his", "her", "him", "its", "our", "out", "les", "des", "der", "die", "das", "los", "las", "del", "und", "von",
+    "the", "and", "for", "from", "with", "you", "your", "are", "not", "all", "that", "this", "one", "two", "who",
+    "what", "when", "his", "her", "him", "its", "our", "out", "les", "des", "der", "die", "das", "los", "las", "del",
 }  # fmt: skip
 
 

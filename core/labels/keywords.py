@@ -72,6 +72,7 @@ def name_neurons(
     concepts: Sequence[Concept] | None = None,
     alive: np.ndarray | None = None,
     audience: np.ndarray | None = None,
+    n_like: int = N_LIKE,
 ) -> list[Named]:
     """Give each neuron a readable name; no two alive neurons share one.
 
@@ -89,6 +90,7 @@ def name_neurons(
         alive: (d_sae,) bool; by default, neurons with any top item. The others are called "Never fires".
         audience: (d_sae,) bool: neurons whose items stand for their viewers, called "Fans of …" and never by
             popularity, which such items have by their choice; none by default.
+        n_like: How many of its strongest titles a name may point to: 0 for names of the catalogue's facts alone.
 
     Returns:
         d_sae names. "Mixed · #17" is a neuron whose items have nothing in common that the catalogue knows,
@@ -99,7 +101,7 @@ def name_neurons(
     explain = explaining(dataset.items.ids)
     shown = (top_items >= 0) & explain[top_items]
     acts = np.where(shown, np.nan_to_num(top_item_acts), 0)
-    fitter = _Fitter(dataset, concepts_of(dataset) if concepts is None else concepts, explain)
+    fitter = _Fitter(dataset, concepts_of(dataset) if concepts is None else concepts, explain, n_like)
     titles = dataset.titles()
     fits = [
         fitter.fit(j, top_items[j][shown[j]], acts[j][shown[j]], top_items[j], bool(fans[j])) if alive[j] else []
@@ -148,13 +150,14 @@ def term_scores(top_items: np.ndarray, top_item_acts: np.ndarray, masks: np.ndar
 class _Fitter:
     """Finds the rules of one neuron after the other."""
 
-    def __init__(self, dataset: Dataset, concepts: Sequence[Concept], explain: np.ndarray) -> None:
+    def __init__(self, dataset: Dataset, concepts: Sequence[Concept], explain: np.ndarray, n_like: int) -> None:
         self.known: list[Fact] = facts_known(dataset, concepts)
         masks = [fact.mask for fact in self.known]
         self.masks = np.array(masks, np.float32).reshape(len(masks), dataset.n_items)
         self.histories = sparse.csc_matrix(dataset.matrix())
         self.titles, self.explain = dataset.titles(), np.flatnonzero(explain)
         self.likeness = facts_of(concepts, dataset.n_items)
+        self.n_like = n_like
 
     def fit(self, neuron: int, items: np.ndarray, acts: np.ndarray, top: np.ndarray, fans: bool) -> list[Fit]:
         """Give the rules of a neuron, best first; none where nothing is clear.
@@ -168,9 +171,9 @@ class _Fitter:
         """
         if len(items) < MIN_NAMED:
             return []
-        alike = like(items[:N_LIKE].tolist(), self.histories, self.titles)
+        alike = like(items[: self.n_like].tolist(), self.histories, self.titles)
         facts = [*self.known, *alike]
-        masks = np.vstack([self.masks, [fact.mask for fact in alike]]).astype(np.float32)
+        masks = np.vstack([self.masks, *(fact.mask[None] for fact in alike)]).astype(np.float32)
         z, share = term_scores(items[None], acts[None], masks)
         leads = (z[:, 0] >= SIGNIFICANT_Z) & (share[:, 0] >= MIN_SHARE)
         telling = (z[:, 0] >= TELLING_Z) & (share[:, 0] >= MIN_SHARE / 2)

@@ -139,7 +139,8 @@ def fit_rules(
     best: dict[str, Fit] = {}
     for value, which, joins in sorted(found + pairs, key=lambda one: -one[0]):
         fit = Fit(Rule(tuple(facts[i] for i in which), joins), value)
-        best.setdefault(fit.rule.name, fit)
+        if len(which) == 1 or not any((fit.rule.holds() == facts[i].mask).all() for i in which):
+            best.setdefault(fit.rule.name, fit)
     return list(best.values())
 
 

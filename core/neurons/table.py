@@ -188,6 +188,21 @@ def _best_concept(
     }
 
 
+def label_basis(
+    by_items: tuple[np.ndarray, np.ndarray], by_users: tuple[np.ndarray, np.ndarray], dataset: Dataset
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give the items that neurons are named by, their activations, and (d_sae,) whether they stand for viewers.
+
+    Those that fire in viewers but on next to no item are named by what the viewers share.
+    """
+    items, acts = by_items[0].copy(), by_items[1].copy()
+    audience = (items[:, N_TELLING - 1] < 0) & (by_users[0][:, N_TELLING - 1] >= 0)
+    items[audience], acts[audience] = measures.audience_items(
+        by_users[0][audience], by_users[1][audience], dataset, N_TOP_ITEMS
+    )
+    return items, acts, audience
+
+
 def _labels(
     by_items: tuple[np.ndarray, np.ndarray],
     by_users: tuple[np.ndarray, np.ndarray],
@@ -195,10 +210,5 @@ def _labels(
     known: list[Concept],
     alive: np.ndarray,
 ) -> list[str]:
-    """Name neurons by their top items; those that fire in viewers but on next to no item, by what the viewers share."""
-    items, acts = by_items[0].copy(), by_items[1].copy()
-    audience = (items[:, N_TELLING - 1] < 0) & (by_users[0][:, N_TELLING - 1] >= 0)
-    items[audience], acts[audience] = measures.audience_items(
-        by_users[0][audience], by_users[1][audience], dataset, N_TOP_ITEMS
-    )
+    items, acts, audience = label_basis(by_items, by_users, dataset)
     return keyword_labels(items, acts, dataset, concepts=known, alive=alive, audience=audience)
