@@ -243,7 +243,7 @@ TERMS = {
     "audit_unseen": Term(
         "Not seen",
         "AUC held out < 0.6, or q > 0.05",
-        "No single concept tells their titles from others of the same popularity. They may still come along when another "
+        "No single concept tells their titles from others of the same popularity. They may come along when another "
         "concept is promoted, and several together might tell them.",
     ),
     "audit_null": Term(
