@@ -9,6 +9,7 @@ from core.brief.pictures import Interval
 from core.neurons.contrast import Contrast
 from core.neurons.pair import Together
 from core.runs import Run
+from core.steering.responses import STRENGTHS
 from dashboard.listing import named
 from dashboard.saving import remarks, show_brief
 
@@ -27,14 +28,23 @@ def show_comparison_brief(
     """Draw the button for the brief of two concepts; `audiences` are the viewers of one alone, if there are enough."""
     shared = [
         Fact("Cosine", number(cosine), "1: they push the same way"),
-        Fact("Viewers with both", percent(viewers.jaccard), f"{viewers.n_both:,} of {viewers.n:,}"),
+        Fact("Viewers with both", percent(viewers.jaccard), either(viewers)),
         Fact("Lift", f"{number(viewers.lift, 1)} ×", "1: no more than by chance"),
-        Fact("Titles of both", percent(items.jaccard), f"{items.n_both:,} of {items.n:,}"),
+        Fact("Titles of both", percent(items.jaccard), either(items)),
     ]
     effects = [] if audiences is None else effects_of(run, audiences, a, b)
     show_brief(
         f"concepts-{a}-{b}", lambda written: comparison_brief(run, a, b, shared, written, effects), f"pair-{a}-{b}"
     )
+
+
+def either(found: Together) -> str:
+    """Say of how many rows with either of two neurons how many have both.
+
+    >>> either(Together(3, 4, 2, 10))
+    '2 of 5 with either'
+    """
+    return f"{found.n_both:,} of {found.n_a + found.n_b - found.n_both:,} with either"
 
 
 def effects_of(run: Run, found: Contrast, *without: int) -> list[Interval]:
@@ -64,12 +74,23 @@ def show_audit_brief(run: Run, facts: pd.DataFrame, made: Made, take: str) -> No
         Fact("Meaningless facts called steerable", f"{called:,} of {none:,}", percent(called / max(none, 1), 1))
     )
     rows = [
-        [str(r.concept), str(r.kind), f"{r.n_items:,}", str(r.verdict), f"#{r.neuron}" if r.neuron >= 0 else "",
+        [str(r.concept), str(r.kind), f"{r.n_items:,}", str(r.verdict),
+         f"#{r.neuron} {r.label}" if r.neuron >= 0 else "",
          number(r.auc), f"{number(r.auc_low)} to {number(r.auc_high)}", number(100 * r.rise, 1, sign=True),
          f"{number(100 * r.rise_low, 1, sign=True)} to {number(100 * r.rise_high, 1, sign=True)}"]
         for r in facts.itertuples()
     ]  # fmt: skip
-    columns = ["Fact", "Kind", "Titles", "Verdict", "Concept", "AUC", "95 %", "Gain, points", "95 %"]
+    columns = [
+        "Fact",
+        "Kind",
+        "Titles",
+        "Verdict",
+        "Concept",
+        "AUC",
+        "95 %",
+        f"Points gained at {STRENGTHS[-1]:g}",
+        "95 %",
+    ]
     table = Table(columns, rows, (2, 5, 6, 7, 8))
     unseen = "the SAE never saw" if made.metrics["unseen"] else "whom the SAE did see"
     limits = [
