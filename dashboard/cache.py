@@ -17,6 +17,7 @@ from core.audience import Audience, audience_of
 from core.data.groups import popularity_groups
 from core.errors import MissingStageError
 from core.evaluation.ranking import Interval
+from core.labels.bench import Bench
 from core.neurons.concepts import concepts_of
 from core.neurons.contrast import Contrast
 from core.neurons.contrast import contrast as contrast_of
@@ -441,6 +442,22 @@ def _contrast(
     first = kinds[a[0]].group(a[1])
     second = ~first if b is None else kinds[b[0]].group(b[1])
     return contrast_of(activations(run_id, of), first, second)
+
+
+def bench(run_id: str) -> Bench | None:
+    """Give what labels of a run are tested with; None where the analysis "trust" was not made yet."""
+    return None if analysis(run_id, "trust") is None else _bench(str(workspace_path()), run_id)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _bench(path: str, run_id: str) -> Bench | None:
+    opened, made = _run(path, run_id), _analysis(path, run_id, "trust")
+    if made is None:
+        return None
+    acts = activations(run_id, "items")
+    return Bench(
+        made.arrays, made.tables, opened.dataset, lambda j: np.asarray(acts[:, [j]].todense()).ravel(), opened.seed
+    )
 
 
 def analysis(run_id: str, name: str) -> Made | None:

@@ -1,0 +1,88 @@
+"""How far the label of one concept can be trusted, as a card for any page."""
+
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from core.runs import Run
+from dashboard import cache
+from dashboard.charts import DASH, number, percent, table_html
+from dashboard.charts_response import points
+from dashboard.charts_trust import Told, causal_text, status_text, told_html, told_table
+from dashboard.escape import for_html
+from dashboard.listing import named
+from dashboard.panels import show_missing, show_note, show_title
+
+SOURCES = {"keyword": "keywords of the catalogue", "llm": "a language model", "human": "a person"}
+
+
+def show_trust_card(run: Run, neuron: int) -> None:
+    """Draw whether the label that a concept has now tells items it has not seen, and is raised by steering.
+
+    Args:
+        run: The run that is shown.
+        neuron: Index of a neuron.
+    """
+    bench = cache.bench(run.id)
+    if bench is None:
+        show_title("Can its label be trusted?")
+        show_missing(run, "trust")
+        return
+    facts = run.table.frame.iloc[neuron]
+    label = str(facts["label"])
+    card = bench.card(neuron, label)
+    source = SOURCES.get(str(facts["label_source"]), str(facts["label_source"]))
+    show_title("Can its label be trusted?", f"given by {source}")
+    if card is None:
+        show_note("It never fires, so there is nothing to test.")
+        return
+    st.html(card_html(card, named(label, neuron)))
+
+
+def card_html(card: dict[str, Any], label: str) -> str:
+    """Give a trust card as safe HTML.
+
+    Args:
+        card: Of `core.labels.bench.Bench.card`.
+        label: As it is shown; untrusted.
+    """
+    head = (
+        f"<p><b>{for_html(status_text(card['status']))}</b></p><p>{for_html(card['verdict'], 300)}</p>"
+        f"<p class='sl-note'>{for_html(label, 120)}</p>"
+    )
+    if card["status"] == "untested" or not card["n_positives"]:
+        return f"<div>{head}</div>"
+    rows = told_rows(card)
+    facts = [
+        ("Purity lift", _lift(card)),
+        ("Confidence (point-biserial r)", number(card["confidence"])),
+        ("Promoting it: share of what it names", causal_text(card["effect"], card["p"])),
+        ("What else it brings", _behaves(card)),
+    ]
+    more = table_html(["Also measured", ""], facts)
+    return f"<div>{head}{told_html(rows)}{more}<details><summary>Show as a table</summary>{told_table(rows)}</details></div>"
+
+
+def told_rows(card: dict[str, Any]) -> list[Told]:
+    """Give the two parts of the test of a label."""
+    n = int(card["n_positives"])
+    return [
+        Told(
+            name, f"{n} that fire it, {int(card[f'n_{part}'])} that do not", card[part], card[f"{part}_low"],
+            card[f"{part}_high"], card[f"{part}_shuffled"],
+        )
+        for name, part in (("Told from random titles", "random"), ("Told from similar titles", "hard"))
+    ]  # fmt: skip
+
+
+def _lift(card: dict[str, Any]) -> str:
+    if not np.isfinite(card["lift"]):
+        return DASH
+    return f"{number(card['lift'], 1)} × ({percent(card['purity'])} against {percent(card['base_rate'], 1)})"
+
+
+def _behaves(card: dict[str, Any]) -> str:
+    return (
+        f"{card['behaves_as']} ({points(card['behaves_effect'])})" if card["behaves_as"] else "nothing more than that"
+    )
