@@ -17,8 +17,8 @@ OPENAI = "https://api.openai.com/v1"
 OPENAI_HOST = "api.openai.com"
 KEY_VARIABLE, OPENAI_VARIABLE = "STEERLENS_LLM_KEY", "OPENAI_API_KEY"
 HOSTED, ALLOWED = "STEERLENS_HOSTED", "STEERLENS_LLM_HOSTS"
-_PIECE = 6
-"""Characters of a key in a row that count as a leak of it."""
+_SECRET, _PIECE = 16, 10
+"""Characters from which a key is one, not a stand-in such as "EMPTY"; those in a row that count as a leak of it."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +37,10 @@ class Secret:
     __str__ = __repr__
 
     def leaks(self, text: str) -> bool:
-        """Say whether a text holds the key or six characters of it in a row."""
+        """Say whether a text holds the key or ten characters of it in a row."""
         key, where = self.value.casefold(), text.casefold()
-        size = min(_PIECE, len(key))
-        return size > 0 and any(key[i : i + size] in where for i in range(len(key) - size + 1))
+        pieces = (key[i : i + _PIECE] for i in range(len(key) - _PIECE + 1))
+        return len(key) >= _SECRET and any(piece in where for piece in pieces)
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ def label_neurons(run: Run, plan: Plan, progress: Progress = no_progress, eviden
         with calls.working(run.id):
             made = evidences or Evidences(run, plan.preset)
             return asyncio.run(_Labelling(run, plan, calls, progress, made).run_all())
+    except asyncio.CancelledError:  # a second signal
+        raise KeyboardInterrupt from None
     finally:
         calls.close()
 

@@ -19,10 +19,10 @@ _ORDERS = re.compile(
     | \binstru[ck]\w* | \bprompts?\b | \bjson\b | \bbase64\b | \brot13\b | \bjailbreak\w*
     | \b(system|assistant|user|developer|human|label|output|answer|response|concept|description)\s*[:=\])]
     | \b(answer|respond|reply|output|return|print|repeat|write|use|say)\b.{0,30}
-        \b(with|only|as|exactly|instead|words?|label|this|following|name|backwards|reversed?)\b
+        \b(with|only|as|exactly|instead|label|this|following|name|backwards|reversed?)\b
     | \b(name|call|label|title|tag)\b\s+(this|these|every|each|all|them)\b
     | \byou\s+(are|must|will|shall|should|have|need)\b.{0,30}\b(now|an?|answer|label|say|call|name|to|only|reply)\b
-    | \b(the|correct|right|real|true|only|new|final)\s+(label|answer|name|concept)\b
+    | \b(the|correct|right|real|true|only|new|final)\s+(label|answer|concept)\b
     | \b(label|concept|neuron|latent|feature)\b.{0,12}\b(is|are|must|should|shall)\b
     | \bnew\s+(task|rules?|orders?|role)\b | \bact\s+as\b | \bpretend\b
     | \#\#\# | ``` | <\| | \|> | \[/?inst\] | </?\w+> | --+\s*(end|begin|system)
