@@ -12,6 +12,7 @@ from dashboard.charts import DASH, density_figure
 from dashboard.charts_concepts import brush_html
 from dashboard.escape import for_markdown
 from dashboard.glossary import help_of
+from dashboard.guard import fragment
 from dashboard.listing import (
     FIRES_FOR,
     LEVEL,
@@ -33,6 +34,8 @@ from dashboard.saving import show_save
 from dashboard.sidebar import chosen_viewer, current_run
 
 QUESTION = "Which concepts are there, and how well is the meaning of each one supported?"
+MOST_ROWS = 1_000
+"""Of the table; more take a browser longer than people read."""
 N_NAMED = 3
 """Titles that a search found which are named above the table."""
 
@@ -40,23 +43,30 @@ N_NAMED = 3
 def run() -> None:
     """Draw the page."""
     shown = current_run("Concepts", QUESTION)
-    concepts = cache.concepts(shown.id)
+    show_list(shown.id, chosen_viewer(shown))
+
+
+@fragment
+def show_list(run_id: str, viewer: str) -> None:
+    """Draw the list with its filters: a filter draws only this part anew, not the frame around it."""
+    shown, concepts = cache.run(run_id), cache.concepts(run_id)
     state.filters()
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         show_header("Concepts", QUESTION)
         actions = st.container(horizontal=True, width="content", gap="small")
-    viewer = chosen_viewer(shown)
     chosen = show_filters(shown, concepts, viewer)
-    found = cache.found_concepts(shown.id, chosen, viewer)
+    found = cache.found_concepts(run_id, chosen, viewer)
     with actions:
         show_actions(shown, found)
     if found.rows.empty:
-        show_nothing(concepts, chosen, found)
+        show_nothing(shown, concepts, chosen, found)
         return
     show_note(said(concepts, chosen, found))
     selected = show_table(found.rows)
     if selected is not None:
         go("concept", neuron=str(selected))
+    if len(found.rows) > MOST_ROWS:
+        show_note(f"The first {MOST_ROWS:,} are listed here; the files and a saved list have all {len(found.rows):,}.")
     show_figure(density_figure(found.rows["density_users"].to_numpy(), shown.dataset.n_users))
 
 
@@ -118,7 +128,8 @@ def show_chips(shown: Run, concepts: pd.DataFrame, viewer: str, n_dead: int) -> 
             "Fires in", list(state.BANDS), selection_mode="multi", key=state.BAND, bind="query-params",
             help="Rare: up to 1 % of the viewers. Common: up to 20 %. Widespread: more. " + help_of("density"),
         )  # fmt: skip
-        sources = [source for source in state.SOURCES if source in set(concepts["label_source"])]
+        there = set(concepts["label_source"].unique())
+        sources = [source for source in state.SOURCES if source in there]
         if len(sources) > 1:
             st.pills("Label by", sources, selection_mode="multi", key=state.SOURCE, bind="query-params")
     with st.container(horizontal=True, gap="medium"):
@@ -159,13 +170,16 @@ def said(concepts: pd.DataFrame, chosen: state.Filters, found: Found) -> str:
     return f"{parts[0]}; {by}. Select one to open it."
 
 
-def show_nothing(concepts: pd.DataFrame, chosen: state.Filters, found: Found) -> None:
+def show_nothing(shown: Run, concepts: pd.DataFrame, chosen: state.Filters, found: Found) -> None:
     """Say that nothing was found, and offer ways on."""
     near = nearest_labels(concepts, chosen.text) if chosen.text and found.viewer is None else []
-    show_card(
-        "No concept fits",
-        "These labels are spelt alike:" if near else "Nothing passes all of the filters together; take one away.",
-    )
+    users = shown.dataset.users
+    if found.viewer is not None and found.viewer not in users:
+        text = f"There is no viewer “{one_line(found.viewer, 40)}” among the {len(users):,} of this dataset."
+        text += f" An id looks like this: {one_line(users.ids[0], 40)}." if len(users) else ""
+    else:
+        text = "These labels are spelt alike:" if near else "Nothing passes all of the filters together; take one away."
+    show_card("No concept fits", text)
     with st.container(horizontal=True):
         for label in near:
             st.button(for_markdown(label, 60), key=f"near-{label}", on_click=state.clear_filters, args=(label,))
@@ -173,7 +187,8 @@ def show_nothing(concepts: pd.DataFrame, chosen: state.Filters, found: Found) ->
 
 
 def show_table(found: pd.DataFrame) -> int | None:
-    """Draw the list, and give the neuron of the selected row."""
+    """Draw the first rows of the list, and give the neuron of the selected one."""
+    found = found.head(MOST_ROWS)
     optional = {
         FIRES_FOR: ("Fires for", 1), STRENGTH: ("Strength", 100), TRUST: ("Trust", 1), SLOPE: ("Steer slope", 100),
         VERDICT: ("Verdict", 1), STABILITY: ("Stability", 1), LEVEL: ("Level", 1),

@@ -11,19 +11,21 @@ from core.runs import Run
 from core.steering.responses import Responses
 from core.workspace import to_plain
 from dashboard import cache, state
-from dashboard.charts import number, percent
+from dashboard.briefs import show_concept_brief
+from dashboard.charts import number, percent, signed
 from dashboard.charts_response import points
-from dashboard.listing import STABILITY, around, named, select
+from dashboard.concept_parts.beside import relatives_of
+from dashboard.listing import STABILITY, around, named
 from dashboard.navigation import go, steer_edit
 from dashboard.panels import Metric, show_header, show_metrics, show_note
 from dashboard.saving import show_label_editor, show_save
+from dashboard.sidebar import chosen_viewer
 
 
 def show_head(shown: Run, facts: Any, question: str) -> None:
     """Draw the label, its source and the ways on: the neighbours in the list, comparing, saving, steering."""
     j, alive = int(facts["neuron"]), bool(facts["alive"])
-    concepts = cache.concepts(shown.id)
-    place, before, after = around(select(concepts, state.filters()), j)
+    place, before, after = around(cache.found_concepts(shown.id, state.filters(), chosen_viewer(shown)).rows, j)
     chips = [(f"#{j}", True), (f"label: {facts['label_source']}" if alive else "no label", False)]
     if place is not None:
         chips.append((f"no. {place + 1} in the list", False))
@@ -37,8 +39,9 @@ def show_head(shown: Run, facts: Any, question: str) -> None:
             if alive:
                 show_label_editor(shown, j)
                 show_save(shown, "neurons", [str(j)])
+                show_concept_brief(shown, j)
             st.download_button(
-                "JSON", concept_json(shown, facts), f"concept-{j}.json", "application/json", on_click="ignore",
+                "JSON", lambda: concept_json(shown, facts), f"concept-{j}.json", "application/json", on_click="ignore",
                 icon=":material/download:", help="Everything that is known of it, with the run it is from",
             )  # fmt: skip
         with st.container(horizontal=True, width="content", gap="small"):
@@ -55,12 +58,27 @@ def show_head(shown: Run, facts: Any, question: str) -> None:
 def concept_json(shown: Run, facts: Any) -> str:
     """Write what is known of a concept, with the ids of everything it was made from."""
     j, table, data = int(facts["neuron"]), shown.table, shown.dataset
-    top = [
-        {"item": data.items.ids[i], "title": str(data.item_table["title"].iloc[i]), "activation": float(act)}
-        for i, act in zip(table.top_items[j], table.top_item_acts[j], strict=True)
-        if i >= 0
-    ]
-    return json.dumps(to_plain({"ids": shown.ids, "neuron": dict(facts), "top_items": top}), indent=1)
+    titles, labels = cache.titles(shown.id), table.frame["label"]
+
+    def items(chosen: np.ndarray, values: np.ndarray, what: str) -> list[dict[str, Any]]:
+        pairs = zip(chosen, values, strict=True)
+        return [{"item": data.items.ids[i], "title": titles[i], what: float(value)} for i, value in pairs if i >= 0]
+
+    def neurons(chosen: np.ndarray, values: np.ndarray, what: str) -> list[dict[str, Any]]:
+        pairs = zip(chosen, values, strict=True)
+        return [{"neuron": int(k), "label": str(labels.iloc[k]), what: float(v)} for k, v in pairs if k >= 0]
+
+    told: dict[str, Any] = {"ids": shown.ids, "neuron": dict(facts)}
+    told["top_items"] = items(table.top_items[j], table.top_item_acts[j], "activation")
+    told["similar"] = neurons(table.neighbours[j], table.neighbour_cosine[j], "cosine")
+    pushes, found = cache.lens(shown.id, j), relatives_of(shown)
+    if pushes is not None:
+        for name, side in (("pushes_up", pushes.up), ("pushes_down", pushes.down)):
+            told[name] = items(side.neurons[0], side.values[0], "change_of_score")
+    if found is not None:
+        told["opposite"] = neurons(found.opposite.neurons[j], found.opposite.values[j], "cosine")
+        told["fires_together"] = neurons(found.together.neurons[j], found.together.lift[j], "lift")
+    return json.dumps(to_plain(told), indent=1)
 
 
 def show_strip(shown: Run, facts: Any) -> None:
@@ -73,7 +91,7 @@ def show_strip(shown: Run, facts: Any) -> None:
     if shown.dataset.n_interactions:
         groups = np.bincount(cache.groups(shown.id), minlength=3)
         head = f"catalogue: {percent(groups[0] / max(shown.dataset.n_items, 1), 1)}"
-    fires = f"of {n_users:,}; {facts['n_items_firing']:,} of {shown.dataset.n_items:,} titles"
+    fires = f"of {n_users:,}, and {percent(facts['density_items'], 1)} of titles"
     show_metrics(
         [
             Metric("fires_viewers", percent(facts["density_users"], 1), fires),
@@ -108,7 +126,7 @@ def slope_metric(shown: Run, j: int) -> Metric:
     response = Responses.from_saved(made.arrays, made.tables).of_neuron(j)
     if response is None:
         return Metric("steer_slope", number(float("nan")), "it was not measured")
-    note = f"{response.concept} [{points(response.slope_low)}, {points(response.slope_high)}]"
+    note = f"{response.concept} [{signed(100 * response.slope_low, 1)}, {signed(100 * response.slope_high, 1)}]"
     return Metric("steer_slope", points(response.slope), "cannot move lists" if response.flat else note)
 
 
