@@ -176,3 +176,21 @@ def test_a_server_that_does_not_answer_is_said_without_the_password(
         store.lists()
     assert "cannot be used" in told.value.problem and "secret" not in str(told.value)
     store.close()
+
+
+def test_a_writer_holds_the_database_before_it_reads_what_it_depends_on(here: Workspace) -> None:
+    store, other = open_store(here), open_store(here, wait_s=0.1)
+    store.save_list(RUN, "items", "Mine", ["1"])
+    with store.database.writing(), pytest.raises(UserError, match="Another program writes"), other.database.writing():
+        pytest.fail("two writers at once")
+
+
+def test_a_change_in_the_same_tick_of_the_clock_of_files_is_noticed(here: Workspace) -> None:
+    store, other = open_store(here), open_store(here)
+    tick = time.time()
+    for n in range(1, 4):
+        other.set_label(RUN, 1, f"label {n}")
+        os.utime(here.path / "store.sqlite", (tick, tick))
+        assert store.label_revision(SAE) == n
+    os.utime(here.path / "store.sqlite", (tick - 60, tick - 60))
+    assert store.label_revision(SAE) == 3 == store.label_revision(SAE)
