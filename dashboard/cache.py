@@ -35,6 +35,7 @@ from core.report import compare_viewers
 from core.runs import SOURCE, Run, RunInfo, list_recommenders, list_runs, open_run
 from core.runs import newest_split as find_newest_split
 from core.store import Store, basis_of, open_store
+from core.steering.portrait import Split, split_scores
 from core.sweep.stored import StoredSweep, sweeps_of
 from core.workspace import STAGES, Meta, Workspace
 from dashboard.atlas import Atlas, concept_atlas, item_atlas
@@ -399,6 +400,13 @@ def item_vectors(run_id: str) -> np.ndarray:
 def audience(run_id: str, item: int) -> Audience:
     """Compare the viewers of a title with the others. Not to be changed."""
     return audience_of(run(run_id), item, activations(run_id, "viewers"))
+
+
+@st.cache_resource(max_entries=50, show_spinner="Taking the scores apart")
+def split(run_id: str, user: int, items: tuple[int, ...]) -> Split:
+    """Split a viewer's scores of some items over the concepts that fire. Not to be changed."""
+    opened = run(run_id)
+    return split_scores(opened.embedding(user), opened.sae, opened.recommender, np.array(items, np.int64))
 
 
 @st.cache_resource(max_entries=50, show_spinner="Comparing the audiences")

@@ -8,7 +8,7 @@ from core.errors import one_line
 from core.runs import Run, ThreeLists
 from core.seeding import generator
 from core.steering.compare import compare
-from core.steering.portrait import Split, active_concepts, split_scores
+from core.steering.portrait import Split, active_concepts
 from core.steering.steering import Steering
 from dashboard import cache, state
 from dashboard.charts import number, percent
@@ -59,7 +59,7 @@ def run() -> None:
     rng = generator(shown.seed, "viewer page", str(user))
     unlisted = np.setdiff1d(np.arange(shown.dataset.n_items), np.concatenate([original, history]))
     others = np.sort(rng.choice(unlisted, min(len(unlisted), N_OTHERS), replace=False))
-    split = split_scores(embedding, shown.sae, shown.recommender, np.concatenate([original, others]))
+    split = cache.split(shown.id, user, tuple(np.concatenate([original, others]).tolist()))
     left, right = st.columns(2)
     with left:
         show_pushes(shown, split, len(original))
