@@ -34,8 +34,8 @@ from core.recommenders.costs import estimate as cost_of
 from core.report import compare_viewers
 from core.runs import SOURCE, Run, RunInfo, list_recommenders, list_runs, open_run
 from core.runs import newest_split as find_newest_split
-from core.store import Store, basis_of, open_store
 from core.steering.portrait import Split, split_scores
+from core.store import Store, basis_of, open_store
 from core.sweep.stored import StoredSweep, sweeps_of
 from core.workspace import STAGES, Meta, Workspace
 from dashboard.atlas import Atlas, concept_atlas, item_atlas
