@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dashboard.charts import DASH, Figure, figure, percent, signed, table_html
+from dashboard.charts import DASH, Figure, bar, figure, number, percent, signed, table_html
 from dashboard.escape import for_html
 
 
@@ -33,15 +33,31 @@ def cosines_figure(title: str, rows: Sequence[Cosine], what: str) -> Figure:
     takeaway = "There is no other concept that fires."
     if same:
         word = "nearly the same" if same[0].value > 0.9 else "alike" if same[0].value > 0.5 else "not alike"
-        takeaway = f"The nearest, “{same[0].name}”, is {word}: cosine {signed(same[0].value)}."
+        takeaway = f"The nearest, {same[0].note} “{same[0].name}”, is {word}: cosine {signed(same[0].value)}."
         if len(rows) > len(same):
-            takeaway += f" The most opposite is “{rows[-1].name}”: {signed(rows[-1].value)}."
+            takeaway += f" The most opposite is {rows[-1].note} “{rows[-1].name}”: {signed(rows[-1].value)}."
     key = (
         "<div class='sl-key'><span>push the same way</span>"
         "<span style='--swatch:var(--sl-down)'>push the other way</span></div>"
     )
     table = table_html(["Concept", "", what], cells, numeric=(2,))
     return figure(title, takeaway, f"<div class='sl-rows'>{''.join(lanes)}</div>{key}", table)
+
+
+def values_html(values: Sequence[float], largest: float, kind: str = "") -> str:
+    """Show numbers with bars, one below the other beside a list of as many links, as safe HTML.
+
+    Args:
+        values: From above to below.
+        largest: What fills a bar.
+        kind: "up" or "down" colours the bars and gives the numbers their sign.
+    """
+    write = signed if kind else number
+    rows = "".join(
+        f"<div>{bar(abs(value) / largest if largest else 0.0, kind)}<span>{write(float(value))}</span></div>"
+        for value in values
+    )
+    return f"<div class='sl-values'>{rows}</div>"
 
 
 def rests_on_html(titles: Sequence[str], alone: np.ndarray, lost: np.ndarray, n_left_out: int, n_history: int) -> str:
@@ -68,11 +84,10 @@ def rests_on_html(titles: Sequence[str], alone: np.ndarray, lost: np.ndarray, n_
 
 def history_html(titles: Sequence[str], fires: np.ndarray) -> str:
     """Show a whole history, oldest first, as safe HTML: the titles that fire the concept alone stand out."""
-    marks = "".join(
-        f"<li class='fires'><b>{for_html(title)}</b></li>" if mark else f"<li>{for_html(title)}</li>"
-        for title, mark in zip(titles, fires, strict=True)
+    marks = " · ".join(
+        f"<b>{for_html(title)}</b>" if mark else for_html(title) for title, mark in zip(titles, fires, strict=True)
     )
     return (
         f"<details class='sl-more'><summary>Whole history, {len(titles):,} titles: those that fire it alone are bold"
-        f"</summary><ul class='sl-watched'>{marks}</ul></details>"
+        f"</summary><p class='sl-watched'>{marks}</p></details>"
     )

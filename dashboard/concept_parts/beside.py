@@ -41,8 +41,8 @@ def relatives_of(shown: Run) -> Relatives | None:
 def show_nearest(shown: Run, j: int) -> None:
     """Draw links to the concepts that push in the most similar direction."""
     table = shown.table
-    show_title("Similar", "cosine of what they add")
     with st.container(key="nearest", gap=None):
+        show_title("Similar", "cosine of what they add")
         for near, cosine in list(zip(table.neighbours[j], table.neighbour_cosine[j], strict=True))[:N_NEAREST]:
             if near >= 0:
                 link(shown, int(near), number(float(cosine)))
@@ -52,9 +52,9 @@ def show_nearest(shown: Run, j: int) -> None:
 
 def show_opposite(shown: Run, j: int, found: Relatives) -> None:
     """Draw links to the concepts that push the other way."""
-    show_title("Opposite", "cosine below 0")
     near = found.opposite
     with st.container(key="opposite", gap=None):
+        show_title("Opposite", "cosine below 0")
         for k, cosine in list(zip(near.neurons[j], near.values[j], strict=True))[:N_OPPOSITE]:
             if k >= 0:
                 link(shown, int(k), number(float(cosine)).replace("-", "−"))
@@ -64,9 +64,9 @@ def show_opposite(shown: Run, j: int, found: Relatives) -> None:
 
 def show_together(shown: Run, j: int, found: Relatives) -> None:
     """Draw links to the concepts that fire in the same viewers."""
-    show_title("Fires together", "lift over chance [95 % interval]")
     fired = found.together
     with st.container(key="together", gap=None):
+        show_title("Fires together", "lift over chance [95 % interval]")
         for c, k in enumerate(fired.neurons[j, :N_TOGETHER]):
             if k >= 0:
                 low, high = number(float(fired.low[j, c])), number(float(fired.high[j, c]))

@@ -7,7 +7,7 @@ from core.neurons.examples import Band, Examples
 from core.runs import Run
 from dashboard import cache
 from dashboard.charts import percent
-from dashboard.charts_concept import history_html, rests_on_html
+from dashboard.charts_concept import history_html, rests_on_html, values_html
 from dashboard.navigation import item_link, viewer_link
 from dashboard.panels import show_note, show_title
 
@@ -31,20 +31,26 @@ def show_bands(shown: Run, found: Examples) -> None:
     bands = [("Strongest", "its top titles", found.top)]
     bands += [(f"{name} %", f"percentile of those that fire, n = {b.n_all:,}", b) for name, b in found.bands.items()]
     bands += [("Near misses", "alike in genre, tag and decade; do not fire", found.near)]
+    strongest = float(found.top.acts.max(initial=0))
     with st.container(horizontal=True, key="bands", gap="medium"):
         for name, note, band in bands:
             if band.items.size:
                 with st.container(gap=None, key=f"band-{name.split()[0].lower()}"):
                     show_title(name, note)
-                    show_items(shown, band)
+                    show_items(shown, band, strongest)
 
 
-def show_items(shown: Run, band: Band) -> None:
-    """Draw links to titles with their year, first genre and activation."""
+def show_items(shown: Run, band: Band, strongest: float) -> None:
+    """Draw links to titles with their year, and how strongly they fire; of near misses, what they are."""
     titles, years, genres = cache.titles(shown.id), cache.years(shown.id), shown.dataset.item_table["genres"]
-    for item, act in zip(band.items, band.acts, strict=True):
-        value = [f"{act:.2f}"] if act > 0 else [str(g) for g in genres.iloc[item][:1]]
-        item_link(shown.dataset.items.ids[item], titles[item], " · ".join([*filter(None, [years[item]]), *value]))
+    ids, fires = shown.dataset.items.ids, bool(band.acts.any())
+    with st.container(horizontal=True, gap="small"):
+        with st.container(gap=None, key=f"ranked-{int(band.items[0])}"):
+            for item in band.items:
+                facts = [] if fires else [str(genre) for genre in genres.iloc[item][:2]]
+                item_link(ids[item], titles[item], " · ".join([*filter(None, [years[item]]), *facts]))
+        if fires:
+            st.html(values_html(band.acts.tolist(), strongest), width="content")
 
 
 def show_viewers(shown: Run, j: int) -> None:
@@ -83,4 +89,5 @@ def rests_on(shown: Run, j: int, user: int, alone: np.ndarray) -> str:
 
 def titles_of(shown: Run, items: np.ndarray) -> list[str]:
     """Give titles for people."""
-    return [cache.titles(shown.id)[i] for i in items]
+    titles = cache.titles(shown.id)
+    return [titles[i] for i in items]

@@ -21,7 +21,7 @@ from dashboard.charts import (
     purity_figure,
     signed,
 )
-from dashboard.charts_concept import Cosine, cosines_figure
+from dashboard.charts_concept import Cosine, cosines_figure, values_html
 from dashboard.charts_portrait import ShareRow, shares_figure
 from dashboard.charts_response import response_figure
 from dashboard.concept_parts.beside import link, relatives_of
@@ -47,20 +47,23 @@ def show_pushes(shown: Run, j: int) -> None:
         else "For one unit more of it, in a viewer of typical scale. Scores are linear here, so this is exact."
     )
     with st.container(horizontal=True, key="pushes", gap="medium"):
-        for name, side in (("Pushes up", found.up), ("Pushes down", found.down)):
+        for name, kind, side in (("Pushes up", "up", found.up), ("Pushes down", "down", found.down)):
             with st.container(gap=None):
                 show_title(name)
-                show_moved(shown, side.neurons[0], side.values[0])
+                show_moved(shown, side.neurons[0][:N_PUSHED], side.values[0][:N_PUSHED], kind)
 
 
-def show_moved(shown: Run, items: np.ndarray, changes: np.ndarray) -> None:
+def show_moved(shown: Run, items: np.ndarray, changes: np.ndarray, kind: str) -> None:
     """Draw links to titles with what their score changes by."""
-    for item, change in list(zip(items, changes, strict=True))[:N_PUSHED]:
-        if item >= 0:
-            note = " · ".join(filter(None, [cache.years(shown.id)[item], signed(float(change))]))
-            item_link(shown.dataset.items.ids[item], cache.titles(shown.id)[item], note)
+    titles, years, ids = cache.titles(shown.id), cache.years(shown.id), shown.dataset.items.ids
     if items[0] < 0:
         show_note("No title's score moves this way.")
+        return
+    with st.container(horizontal=True, gap="small"):
+        with st.container(gap=None, key=f"ranked-{kind}"):
+            for item in items[items >= 0]:
+                item_link(ids[item], titles[item], years[item])
+        st.html(values_html(changes[items >= 0].tolist(), float(np.abs(changes[0])), kind), width="content")
 
 
 def show_distribution(shown: Run, j: int) -> None:
@@ -100,17 +103,16 @@ def facts_figure(facts: pd.DataFrame, name: str) -> Figure:
         )
         for r in top.itertuples()
     ]  # fmt: skip
-    title = f"What its {name} have in common, held out"
+    title = f"What its {name} have in common, among those kept for judging"
     if not rows:
         return shares_figure(title, f"Too few of the {name} that were kept for judging make it fire.", [], "Share")
-    clear, n_top = top[(top["q"] <= FDR) & (top["low"] > 0.5)], int(top["n_top"].iloc[0])
-    takeaway = f"Nothing that is known of {name} tells apart those that make it fire."
+    clear, n_top = top[(top["q"] <= FDR) & (top["precision_low"] > top["base_rate"])], int(top["n_top"].iloc[0])
+    takeaway = f"None of these is clearly more common among the {n_top} {name} that fire it most than among all."
     if len(clear):
         best = clear.iloc[0]
         takeaway = (
-            f"{percent(best['precision'])} of the {n_top} {name} that fire it most, of those kept for judging, are "
-            f"{best['fact']}, against {percent(best['base_rate'], 1)} of all (AUC {best['auc']:.2f} "
-            f"[{best['low']:.2f}, {best['high']:.2f}])."
+            f"“{best['fact']}” holds for {percent(best['precision'])} of the {n_top} {name} that fire it most, against "
+            f"{percent(best['base_rate'], 1)} of all (AUC {best['auc']:.2f} [{best['low']:.2f}, {best['high']:.2f}])."
         )
     return shares_figure(title, takeaway, rows, f"Share of the top {n_top}")
 
