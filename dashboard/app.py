@@ -34,6 +34,7 @@ page = st.navigation(
         "Build": [
             st.Page(path_of("training"), title="Data and training", icon=":material/model_training:"),
             st.Page(path_of("quality"), title="SAE quality", icon=":material/verified:"),
+            st.Page(path_of("labels"), title="Labels", icon=":material/label:"),
         ],
     },
     expanded=True,

@@ -12,8 +12,8 @@ from dashboard.escape import for_html
 
 GLYPHS: dict[Status, str] = {"holds": "●", "reads": "◐", "moves": "◑", "fails": "○", "mixed": "∅", "untested": "·"}
 WORDS: dict[Status, str] = {
-    "holds": "reads and behaves as named", "reads": "reads as named", "moves": "behaves as named",
-    "fails": "not confirmed", "mixed": "claims nothing", "untested": "not tested",
+    "holds": "confirmed, steers it", "reads": "confirmed", "moves": "steers it only", "fails": "not confirmed",
+    "mixed": "claims nothing", "untested": "not tested",
 }  # fmt: skip
 
 
@@ -35,9 +35,9 @@ def status_text(status: str) -> str:
     """Give what a label comes to, with its glyph.
 
     >>> status_text("holds")
-    '● reads and behaves as named'
+    '● confirmed, steers it'
     """
-    known = next((s for s in STATUSES if s == status), "untested")
+    known: Status = next((s for s in STATUSES if s == status), "untested")
     return f"{GLYPHS[known]} {WORDS[known]}"
 
 
@@ -58,9 +58,10 @@ def told_html(rows: Sequence[Told]) -> str:
             f"<span class='name'>{for_html(row.name, 60)}<small>{for_html(row.note, 60)}</small></span>"
             f"<span class='sl-dots'>{parts}</span><span class='value'>{number(row.value)}</span>"
         )
+    interval = "<span style='--swatch:color-mix(in srgb,var(--sl-up) 35%,transparent)'>95 % interval</span>"
     key = (
-        "<div class='sl-key'><span class='round'>this label</span>"
-        "<span style='--swatch:color-mix(in srgb,var(--sl-up) 35%,transparent)'>95 % interval</span>"
+        f"<div class='sl-key'><span class='round'>its own label</span>"
+        f"{interval if any(np.isfinite(row.low) for row in rows) else ''}"
         "<span class='round' style='--swatch:var(--sl-quiet)'>the label of another concept</span>"
         "<span class='tick'>0.5: a coin</span></div>"
     )

@@ -262,6 +262,42 @@ TERMS = {
         "share of the top 20 at strength 3 - share without an edit",
         "Points of the list gained as far as the sliders go: three strong activations.",
     ),
+    "label_random": Term(
+        "Told from random titles",
+        "(held-out titles among the 20 strongest that the label names + silent ones that it does not) / 2, as shares",
+        "Balanced accuracy on titles that no label was made from, median over the concepts that can be tested. A label "
+        "that claims nothing gets 0.5, as a coin does.",
+    ),
+    "label_hard": Term(
+        "Told from similar titles",
+        "the same against silent titles like its own, of its neighbour, or as popular",
+        "Random titles are easy: any horror label tells horror films from others. These are not.",
+    ),
+    "label_null": Term(
+        "Labels of others",
+        "the same with the label of another concept, drawn at random",
+        "What a label reaches that has nothing to do with the concept.",
+    ),
+    "label_coverage": Term(
+        "Catalogue named",
+        "genres and tags in a confirmed label / genres and tags of at least 10 titles",
+        "How much of what the catalogue knows the labels speak of (RecSAE's concept coverage).",
+    ),
+    "label_holds": Term(
+        "Confirmed labels",
+        "lower end of the 95 % interval above 0.5 against random titles, and above 0.5 against similar ones",
+        "Concepts whose label tells titles that it was not made from. The others are shown with their doubt.",
+    ),
+    "label_coherence": Term(
+        "Coherence",
+        "mean TF-IDF cosine of the facts of two of the 10 strongest titles",
+        "How alike what fires a concept is, to the catalogue (RecSAE). Read it against random titles.",
+    ),
+    "label_agreement": Term(
+        "Agreement of people",
+        "Krippendorff's alpha, ordered categories 0 to 4",
+        "1 is perfect agreement, 0 what chance gives. It needs two people who rated the same labels.",
+    ),
 }
 
 

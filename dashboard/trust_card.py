@@ -61,7 +61,8 @@ def card_html(card: dict[str, Any], label: str) -> str:
         ("What else it brings", _behaves(card)),
     ]
     more = table_html(["Also measured", ""], facts)
-    return f"<div>{head}{told_html(rows)}{more}<details><summary>Show as a table</summary>{told_table(rows)}</details></div>"
+    table = f"<details><summary>Show as a table</summary>{told_table(rows)}</details>"
+    return f"<div>{head}{told_html(rows)}{more}{table}</div>"
 
 
 def told_rows(card: dict[str, Any]) -> list[Told]:

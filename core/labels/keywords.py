@@ -23,8 +23,8 @@ DEAD_LABEL, MIXED, UNCLEAR = "Never fires", "Mixed", "Unclear"
 
 PRIOR_ITEMS = 10.0
 """Strength of the prior, in items: how many items of the plain catalogue are mixed into each neuron's evidence."""
-SIGNIFICANT_Z = 2.58
-"""A name begins with a term that differs from the catalogue at the two-sided level of 1 %."""
+SIGNIFICANT_Z = 1.96
+"""A name begins with a term that differs from the catalogue at the two-sided level of 5 %."""
 TELLING_Z = 1.64
 """One that follows an "or" must differ at the one-sided level of 5 %."""
 MIN_SHARE = 0.25
@@ -35,7 +35,7 @@ MIN_NAMED = 3
 """A neuron with fewer items to be named from is "Unclear"."""
 MAX_WORSE = 0.05
 """How much worse a name may part the items than the neuron's best one, so that no two neurons share a name."""
-N_LIKE = 6
+N_LIKE = 10
 """Strongest titles that a name may point to: "like Alien"."""
 N_APART, N_NEAR, NEAR_SHARE = 1500, 30, 0.2
 """Items that a name should not hold for: others of the catalogue, and those most like the neuron's own; what share of
