@@ -107,10 +107,11 @@ def known_columns(
     return known
 
 
-def searched(concepts: pd.DataFrame) -> list[str]:
-    """Give the text of each concept that a search looks in."""
+def searched(concepts: pd.DataFrame) -> pd.Series:
+    """Give the text of each concept that a search looks in, once for all searches."""
     columns = (concepts[name].fillna("") for name in ("label", "top_titles", "best_concept"))
-    return ["\n".join(row).casefold() for row in zip(*columns, strict=True)]
+    texts = ["\n".join(row).casefold() for row in zip(*columns, strict=True)]
+    return pd.Series(texts, index=concepts.index, dtype="str")
 
 
 def audience_of(head_share: np.ndarray, alive: np.ndarray) -> np.ndarray:
@@ -181,11 +182,11 @@ def search(concepts: pd.DataFrame, text: str, firing: Firing | None = None) -> n
     """
     text = text.strip().casefold()
     if text.startswith("#") and (number := text[1:].strip()).isdecimal():
-        return np.array(concepts["neuron"] == int(number[:9]))
+        return (concepts["neuron"] == int(number[:9])).to_numpy()
     if not text or viewer_of(text) is not None:
         return np.ones(len(concepts), bool)
     texts = concepts["searched"] if "searched" in concepts else searched(concepts)
-    found = np.fromiter((text in one for one in texts), bool, len(concepts))
+    found = texts.str.contains(text, regex=False).to_numpy(bool)
     return found if firing is None else found | (firing.strength[concepts["neuron"]] > 0)
 
 
@@ -200,7 +201,7 @@ def select(
         firing: For the titles that the search found: joins the columns `fires_for` and `strength`.
         viewer: In the viewer whose concepts are asked for: leaves the others out, and joins `strength`.
     """
-    keep = search(concepts, filters.text, firing)
+    keep = np.array(search(concepts, filters.text, firing))  # pandas gives some that cannot be written to
     if filters.kinds:
         keep &= concepts["best_kind"].fillna("").str.casefold().isin([k.casefold() for k in filters.kinds]).to_numpy()
     if filters.purity:
@@ -265,7 +266,9 @@ def named(label: str, neuron: int) -> str:
 
 def nearest_labels(concepts: pd.DataFrame, text: str, n: int = 5) -> list[str]:
     """Give labels that are spelt like a search that found nothing."""
-    spelt = {label.casefold(): label for label in concepts.loc[concepts["alive"], "label"].fillna("") if label}
+    alive = concepts[concepts["alive"]]
+    labels = dict.fromkeys(map(named, alive["label"].fillna(""), alive["neuron"]))
+    spelt = {label.casefold(): label for label in labels if label}
     words = {word: label for key, label in reversed(spelt.items()) for word in key.replace("·", " ").split()}
     wanted = text.strip().casefold()
     close = get_close_matches(wanted, list(spelt), n=n, cutoff=0.4)
