@@ -284,6 +284,14 @@ def set_page_choice(key: str, value: str | None) -> None:
         st.query_params[key] = value
 
 
+def set_page_choices(values: Mapping[str, str]) -> None:
+    """Choose several things on a page at once, which is one step for the back button."""
+    for key, value in values.items():
+        st.session_state[f"chosen_{key}"] = value
+    address = {name: st.query_params.get_all(name) for name in st.query_params}
+    st.query_params.from_dict(address | {key: [value] for key, value in values.items()})
+
+
 def take_page_choice(key: str) -> None:
     """Take over what the widget of a page's choice holds (see `show_choice`); for callbacks."""
     value = st.session_state.get(f"{key}_widget")

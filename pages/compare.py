@@ -129,8 +129,7 @@ def nearest(shown: Run, a: int) -> int:
 
 def set_both(a: int, b: int) -> None:
     """Choose both concepts; for callbacks."""
-    state.set_page_choice(state.A, str(a))
-    state.set_page_choice(state.B, str(b))
+    state.set_page_choices({state.A: str(a), state.B: str(b)})
 
 
 def show_facts(shown: Run, a: int, b: int) -> None:
