@@ -56,4 +56,5 @@ def make(run: Run, progress: Progress) -> Made:
 
 def _encoded(sae: SAE, X: np.ndarray) -> sparse.csc_matrix:
     shards = shards_of(sae, X.__getitem__, np.arange(len(X)))
-    return sparse.vstack([sparse.csr_matrix((0, sae.config.d_sae)), *(shard.acts for shard in shards)], format="csc")
+    nothing = sparse.csr_matrix((0, sae.config.d_sae), dtype=np.float32)
+    return sparse.vstack([nothing, *(shard.acts for shard in shards)], format="csc")

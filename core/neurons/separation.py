@@ -91,9 +91,10 @@ def separation(acts: sparse.csc_matrix, masks: np.ndarray) -> Separation:
         s_10, s_01 = (out[:, :, 1] - square) * m / (m - 1), (out[:, :, 2] - square) * n / (n - 1)
         error = np.sqrt(np.maximum(s_10, 0) / m + np.maximum(s_01, 0) / n)
         # Of the mean rank of m rows that are drawn without replacement; AUC is that over n.
-        left = 1 / m - 1 / n_rows
-        spread = np.sqrt(moments[:, :1] * n_rows / (n_rows - 1) * left)
-        skew = moments[:, 1:] * n_rows**2 / ((n_rows - 1) * (n_rows - 2)) * left * (1 / m - 2 / n_rows) / spread**3
+        total = np.float64(n_rows)
+        left = 1 / m - 1 / total
+        spread = np.sqrt(moments[:, :1] * total / (total - 1) * left)
+        skew = moments[:, 1:] * total**2 / ((total - 1) * (total - 2)) * left * (1 / m - 2 / total) / spread**3
         p = np.where(np.isnan(auc), np.nan, chance((auc - 0.5) * n / spread, skew))
         correlation = np.where(np.isnan(auc), np.nan, _correlation(acts, masks))
     return Separation(n_rows, n_with, n_firing, auc, error, p, hits[:, :, 1], hits[:, :, 0], correlation)
@@ -161,10 +162,10 @@ def _strongest_first(acts: sparse.csc_matrix) -> tuple[np.ndarray, np.ndarray, n
 
 def _correlation(acts: sparse.csc_matrix, masks: np.ndarray) -> np.ndarray:
     firing = sparse.csc_matrix(acts, dtype=np.float64).maximum(0)
-    n = acts.shape[0]
-    share = masks.mean(axis=0)
-    mean = np.asarray(firing.mean(axis=0)).reshape(-1, 1)
-    spread = np.sqrt(np.maximum(np.asarray(firing.multiply(firing).mean(axis=0)).reshape(-1, 1) - mean**2, 0))
+    n = np.float64(acts.shape[0])
+    share = masks.sum(axis=0) / n
+    mean = np.asarray(firing.sum(axis=0)).reshape(-1, 1) / n
+    spread = np.sqrt(np.maximum(np.asarray(firing.multiply(firing).sum(axis=0)).reshape(-1, 1) / n - mean**2, 0))
     both = (firing.T @ masks.astype(np.float64)) / n
     spread = np.where(spread > 1e-9 * np.abs(mean), spread, np.nan)
     return (both - mean * share) / (spread * np.sqrt(share * (1 - share)))

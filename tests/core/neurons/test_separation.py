@@ -104,3 +104,10 @@ def test_shares_have_wilsons_interval():
     np.testing.assert_allclose(low[:3], [0, 0.2366, 0.7225], atol=1e-4)
     np.testing.assert_allclose(high[:3], [0.2775, 0.7634, 1], atol=1e-4)
     assert np.isnan([low[3], high[3]]).all()
+
+
+@pytest.mark.parametrize("n", range(4))
+def test_next_to_no_rows_give_nothing_rather_than_an_error(n):
+    found = separation(sparse.csc_matrix(np.ones((n, 3), np.float32)), np.arange(n)[:, None] < n // 2)
+    assert found.auc.shape == (3, 1) and (np.isnan(found.auc) | (found.auc == 0.5)).all()
+    assert all(end.shape == (3, 1) for end in found.interval())
