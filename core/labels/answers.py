@@ -14,7 +14,6 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Any, ClassVar, Literal, NamedTuple, TypeVar, get_args
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from core.labels.calls import Reply
@@ -35,7 +34,6 @@ _THINKING = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGN
 _OPEN, _CLOSED = re.compile(r"<think(?:ing)?>", re.IGNORECASE), re.compile(r"</think(?:ing)?>", re.IGNORECASE)
 _MIN_HIDDEN = 5
 """Letters of a word that is looked for inside titles, whatever stands between the letters."""
-_NOBODY = np.empty(0, np.int64)
 _RUN = 3
 """Words in a row that a description may not take from a title."""
 
@@ -169,10 +167,9 @@ def _unsupported(
 
 def _shared(word: str, evidence: Evidence, catalogue: Catalogue) -> bool:
     """Say whether enough items that fire the neuron carry a word, and no smaller share of them than of all items."""
-    carriers = catalogue.carriers.get(word, _NOBODY)
-    n = int(np.isin(carriers, evidence.firing, assume_unique=True).sum())
-    everywhere = len(carriers) / max(int(catalogue.explain.sum()), 1)
-    return n >= MIN_CARRIERS and n / len(evidence.firing) >= everywhere
+    carriers = catalogue.carriers.get(word, frozenset())
+    n = len(carriers.intersection(evidence.firing.tolist()))
+    return n >= MIN_CARRIERS and n / len(evidence.firing) >= len(carriers) / catalogue.n_explaining
 
 
 def _runs(spoken: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

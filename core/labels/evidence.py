@@ -31,6 +31,8 @@ BANDS = (0.75, 0.5, 0.25)
 """Lower ends of the parts of a neuron's range that are shown alike, as shares of its highest activation."""
 N_COUNTED = 50
 """Strongest items whose facts are counted."""
+N_CANDIDATES = 50
+"""Items among which those that do not fire are chosen, so that no series fills them."""
 N_TERMS = 10
 MIN_CARRIERS = 3
 """A fact that fewer of the counted items have is not counted."""
@@ -134,13 +136,31 @@ class Catalogue:
         chosen = [self.has.indices[self.has.indptr[i] : self.has.indptr[i + 1]] for i in items]
         return np.bincount(np.concatenate(chosen) if chosen else [], minlength=len(self.fact_names))
 
+    def likeness(self, items: Sequence[int]) -> np.ndarray:
+        """Give the (n_items,) mean cosine of each item's facts with those of some items."""
+        inside = [slice(self.facts.indptr[i], self.facts.indptr[i + 1]) for i in items]
+        profile = np.zeros(len(self.fact_names), np.float32)
+        for part in inside:
+            profile[self.facts.indices[part]] += self.facts.data[part]
+        return np.asarray(self.facts @ (profile / max(len(items), 1)))
+
+    @cached_property
+    def n_explaining(self) -> int:
+        """How many items are of the explaining part."""
+        return int(self.explain.sum())
+
+    @cached_property
+    def log_counts(self) -> np.ndarray:
+        """(n_items,) ln(1 + how often each was consumed)."""
+        return np.log1p(self.counts)
+
     @cached_property
     def base_rates(self) -> np.ndarray:
         """(n_facts,) the share of the explaining items that have each fact."""
         return np.asarray(self.has[self.explain].mean(axis=0)).ravel()
 
     @cached_property
-    def carriers(self) -> dict[str, np.ndarray]:
+    def carriers(self) -> dict[str, frozenset[int]]:
         """The explaining items that carry each word, in their title or in one of their facts."""
         found: dict[str, list[int]] = {}
         spoken = [set(words(name)) for name in self.fact_names]
@@ -148,7 +168,7 @@ class Catalogue:
             facts = self.has.indices[self.has.indptr[item] : self.has.indptr[item + 1]]
             for word in set(words(self.titles[item] or "")).union(*(spoken[f] for f in facts)):
                 found.setdefault(word, []).append(item)
-        return {word: np.array(items) for word, items in found.items()}
+        return {word: frozenset(items) for word, items in found.items()}
 
 
 def evidence_of(
@@ -234,14 +254,22 @@ def _contrast(
     draw: np.random.Generator,
 ) -> list[int]:
     """Choose the items that do not fire the neuron: hard, of the most similar neuron, as popular."""
-    likeness = (catalogue.facts @ np.asarray(catalogue.facts[list(active)].mean(axis=0)).ravel())[silent]
-    alike = silent[np.lexsort((silent, -likeness.round(6)))]
+    likeness = catalogue.likeness(active)[silent].round(6)
+    alike = silent[_first(-likeness, N_CANDIDATES)]
     chosen = at_most(alike[: (likeness > 0).sum()], catalogue.series, N_HARD, seen)
     if similar is not None:
         theirs = silent[(similar[silent] > 0) & ~np.isin(silent, chosen)]
         chosen += at_most(theirs[np.argsort(-similar[theirs], kind="stable")], catalogue.series, N_SIMILAR, seen)
     n_left = N_HARD + N_SIMILAR + N_POPULAR - len(chosen)
     left = silent[~np.isin(silent, chosen)]
-    apart = np.abs(np.log1p(catalogue.counts[left]) - np.median(np.log1p(catalogue.counts[list(active)])))
-    near = left[np.argsort(apart, kind="stable")][:N_COUNTED]
+    apart = np.abs(catalogue.log_counts[left] - np.median(catalogue.log_counts[list(active)]))
+    near = left[_first(apart, N_CANDIDATES)]
     return chosen + at_most(draw.permutation(near), catalogue.series, n_left, seen)
+
+
+def _first(values: np.ndarray, n: int) -> np.ndarray:
+    """Give the positions of the `n` smallest values, smallest first, equal ones in their order."""
+    if len(values) > n:
+        among = np.flatnonzero(values <= np.partition(values, n - 1)[n - 1])
+        return among[np.argsort(values[among], kind="stable")][:n]
+    return np.argsort(values, kind="stable")

@@ -1,6 +1,6 @@
 """A run of neurons whose concepts are known, without a recommender: items by genre, theme and decade.
 
-`python -m tests.core.labels.planted WORKSPACE BASE_URL N [BUDGET]` labels it, to be stopped from outside.
+`python -m tests.core.labels.planted WORKSPACE BASE_URL N` labels it, to be stopped from outside.
 """
 
 import sys
@@ -27,22 +27,25 @@ PRICE = Price(1.0, 4.0)
 
 
 def themes(n: int = N_THEMES) -> list[str]:
-    """Give words that nobody could guess."""
-    return [f"{_SYLLABLES[i % 14]}{_SYLLABLES[(i // 14 + i * 5 + 3) % 14]}{_SYLLABLES[(i * 3 + 1) % 14]}ology" for i in range(n)]
+    """Give different words that nobody could guess."""
+    return ["".join(_SYLLABLES[i // 14**k % 14] for k in range(3)) + "ology" for i in range(n)]
 
 
-def planted(folder: Path, n_neurons: int, n_items: int = 600, titles: dict[int, str] | None = None) -> Any:
+def planted(
+    folder: Path, n_neurons: int, n_items: int = 600, titles: dict[int, str] | None = None, n_themes: int = N_THEMES
+) -> Any:
     """Give what labels read of a run: neuron j fires on the items of one theme, the more the earlier they are.
 
     Args:
         folder: Of the workspace.
         n_neurons: The last one fires on 11 items only.
-        n_items: Each has one of 8 genres and one of 25 themes.
+        n_items: Each has one of 8 genres and one of the themes.
         titles: Of some items; others have titles of their own.
+        n_themes: Neurons beyond so many fire on the items of another one.
     """
     rng = np.random.default_rng(0)
-    theme = np.arange(n_items) % N_THEMES
-    names = themes()
+    theme = np.arange(n_items) % n_themes
+    names = themes(n_themes)
     words = [" ".join(w.capitalize() for w in _made(rng)) for _ in range(n_items)]
     data = catalogue(
         [[GENRES[g]] for g in rng.integers(0, len(GENRES), n_items)],
@@ -53,7 +56,7 @@ def planted(folder: Path, n_neurons: int, n_items: int = 600, titles: dict[int, 
     )
     acts = np.zeros((n_items, n_neurons), np.float32)
     for j in range(n_neurons):
-        items = np.flatnonzero(theme == j % N_THEMES)[: 11 if j == n_neurons - 1 else None]
+        items = np.flatnonzero(theme == j % n_themes)[: 11 if j == n_neurons - 1 else None]
         acts[items, j] = np.linspace(1.0, 0.3, len(items)) * (1 + 0.1 * rng.random(len(items)))
     frame = pd.DataFrame(
         {"neuron": np.arange(n_neurons), "alive": True, "n_users_firing": np.arange(n_neurons)[::-1], "label": "x"}
@@ -62,8 +65,13 @@ def planted(folder: Path, n_neurons: int, n_items: int = 600, titles: dict[int, 
     return SimpleNamespace(
         id="planted-00000000", seed=0, workspace=Workspace(folder), dataset=data,
         table=SimpleNamespace(frame=frame, neighbours=neighbours), activations=lambda _of: sparse.csc_matrix(acts),
-        theme_of=lambda j: names[j % N_THEMES],
+        theme_of=lambda j: names[j % n_themes],
     )  # fmt: skip
+
+
+def large(folder: Path, n_neurons: int) -> Any:
+    """Give a run whose neurons all have a theme of their own, of twenty items."""
+    return planted(folder, n_neurons, 20 * n_neurons, n_themes=n_neurons)
 
 
 def strongest(run: Any, neuron: int, place: int = 0) -> int:
@@ -85,9 +93,8 @@ def _made(rng: np.random.Generator) -> list[str]:
 
 def main() -> None:
     folder, base_url, n = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-    budget = float(sys.argv[4]) if len(sys.argv) > 4 else None
     try:
-        label_neurons(planted(folder, n, 2000), plan(base_url, most_usd=budget))
+        label_neurons(large(folder, n), plan(base_url))
     except KeyboardInterrupt:
         sys.exit(130)
 

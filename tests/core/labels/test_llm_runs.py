@@ -21,7 +21,7 @@ from core.labels.failures import Failure, ModelServerError
 from core.labels.plan import Evidences, estimate
 from core.labels.runner import label_neurons
 from core.labels.stored import LABELLED, jobs, read_labels
-from tests.core.labels.planted import N_THEMES, PRICE, plan, planted, strongest
+from tests.core.labels.planted import N_THEMES, PRICE, large, plan, planted, strongest
 from tests.llm_server import WHOLE, Call, LLMServer, faults, honest, obedient
 
 FAILING = (
@@ -230,7 +230,7 @@ def test_killed_and_resumed_no_call_is_lost_and_none_that_was_answered_is_made_a
             wait_for(server, 20 * kill)
             process.send_signal(sign)
             assert process.wait(20) == (130 if sign == signal.SIGTERM else -signal.SIGKILL)
-        run = planted(tmp_path, n, 2000)
+        run = large(tmp_path, n)
         made = label_neurons(run, plan(server.base_url))
         stats = server.stats()
     assert labelled_truly(run, made) == n - 1
