@@ -35,9 +35,10 @@ def make(run: Run, progress: Progress) -> Made:
     costly = run.recommender.scores_pairs
     n_placebos = COSTLY_PLACEBOS if costly else N_PLACEBOS
     rounds = (1 if costly else -(-N_PERMUTED // max(len(concepts), 1))) if concepts else 0
-    a_viewer = len(concepts) * (1 + rounds) * (2 * N_CANDIDATES + len(DOSES) * (1 + n_placebos / N_PARTS))
-    users, unseen = viewers_of(run, affordable(run, a_viewer))
     frame = run.table.frame
+    n_neurons = min(len(concepts), int(frame["alive"].sum()))
+    a_viewer = n_neurons * (1 + rounds) * (2 * N_CANDIDATES + len(DOSES) * (1 + n_placebos / N_PARTS))
+    users, unseen = viewers_of(run, affordable(run, a_viewer))
     lens = Lens(
         run.sae, run.recommender, panel_of(run, users),
         np.where(frame["alive"], frame["strong_activation"].to_numpy(float), np.nan),
