@@ -17,7 +17,7 @@ APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
 PAGES = {
     "Overview": ("/", "text=What the lens itself costs", 1.5),
     "Concepts": ("/concepts", '[data-testid="stDataFrame"]', None),
-    "Concept": ("/concept", "text=What makes it fire", 1.0),
+    "Concept": ("/concept", "text=Who it fires for most", 0.7),
     "Steer": ("/steer", ".steer .steered .row", None),
 }
 

@@ -159,9 +159,10 @@ def test_what_a_concept_pushes_up_and_down_are_the_ends_of_its_row(full: Run) ->
     j = int(full.table.frame["evidence"].idxmax())
     scale = np.median(full.sae.normalise(full.recommender.embed(full.dataset.histories())).scale)
     effect = full.recommender.linear.V @ full.sae.W_dec[j] * scale
-    found = links(open_page("concept", neuron=str(j), tab="Pushes"))
+    app = open_page("concept", neuron=str(j), tab="Pushes")
     for item in (effect.argmax(), effect.argmin()):
-        assert f"Film number {item} :gray[{1950 + item} · {signed(float(effect[item]))}]" in found
+        assert f"Film number {item} :gray[{1950 + item}]" in links(app)
+        assert f"<span>{signed(float(effect[item]))}</span></div>" in shown(app)
 
 
 def test_next_and_previous_follow_the_list(full: Run) -> None:
