@@ -1,9 +1,7 @@
 """One question to a model on an OpenAI-compatible server, and its answer: whatever server, whatever model.
 
-A server says what it cannot do with status 400, and is asked again in a plainer way: a JSON schema held to strictly
-(the request that the SDK's `parse` makes), the schema alone, any JSON, plain text; without a temperature; with the
-other name of the limit; without a system message. The first call finds out for all. The SDK's own retries are off: they
-would call again without a reservation, and the cap could be passed.
+The first call finds out how the model wants to be asked (`core.labels.dialect`), for all. The SDK's own retries are
+off: they would call again without a reservation, and the cap could be passed.
 """
 
 import asyncio
@@ -12,76 +10,24 @@ import email.utils
 import json
 import random
 import time
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal, NamedTuple, get_args
+from collections.abc import Mapping
+from typing import Any
 
 import httpx2
 import openai
 
 from core.labels.calls import Calls, Reply, key_of, now
 from core.labels.costs import NOTHING, Cap, Tokens, most_tokens, usd
+from core.labels.dialect import Dialect, Limit, Question
 from core.labels.endpoint import KEY_VARIABLE, OPENAI_HOST, Endpoint
 from core.labels.failures import CallFailedError, Failure, ModelServerError
 
 PATH = "/chat/completions"
 TIMEOUT_S, N_RETRIES = 60.0, 3
 BACKOFF_S, LONGEST_WAIT_S = 0.5, 60.0
-Form = Literal["strict", "schema", "object", "text"]
-FORMS: tuple[Form, ...] = get_args(Form)
 N_IN_A_ROW = 8
 """Calls one after another that reach no server: the run stops."""
 _AWAY = (Failure.CONNECTION, Failure.TIMEOUT, Failure.SERVER)
-
-
-class Question(NamedTuple):
-    """What a model is asked."""
-
-    system: str
-    user: str
-    schema_name: str
-    schema: Mapping[str, Any]
-    max_tokens: int
-    """Of the answer."""
-
-
-class Dialect(NamedTuple):
-    """How a model on a server wants to be asked."""
-
-    form: Form = "strict"
-    limit: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
-    temperature: bool = True
-    system: bool = True
-
-    def body(self, question: Question, model: str) -> dict[str, Any]:
-        """Give the request."""
-        messages = [{"role": "system", "content": question.system}, {"role": "user", "content": question.user}]
-        if not self.system:
-            messages = [{"role": "user", "content": f"{question.system}\n\n{question.user}"}]
-        body: dict[str, Any] = {"model": model, "messages": messages, self.limit: question.max_tokens}
-        if self.temperature:
-            body["temperature"] = 0
-        if self.form in ("strict", "schema"):
-            strict = {"strict": True} if self.form == "strict" else {}
-            schema = {"name": question.schema_name, "schema": dict(question.schema), **strict}
-            body["response_format"] = {"type": "json_schema", "json_schema": schema}
-        elif self.form == "object":
-            body["response_format"] = {"type": "json_object"}
-        return body
-
-    def plainer(self, complaint: str) -> "Iterator[Dialect]":
-        """Give other ways to ask: first what the complaint names, then each in turn."""
-        below = [self._replace(form=form) for form in FORMS[FORMS.index(self.form) + 1 :]]
-        other = self._replace(limit="max_completion_tokens" if self.limit == "max_tokens" else "max_tokens")
-        changes: list[tuple[tuple[str, ...], list[Dialect]]] = [
-            (("max_tokens", "max_completion_tokens"), [other]),
-            (("temperature",), [self._replace(temperature=False)]),
-            (("response_format", "schema", "json", "strict", "structured"), below),
-            (("system", "role"), [self._replace(system=False)]),
-        ]
-        for named in (True, False):
-            for names, ways in changes:
-                if any(name in complaint for name in names) == named:
-                    yield from ways
 
 
 class Client:
@@ -109,9 +55,7 @@ class Client:
         if endpoint.host != OPENAI_HOST:
             # The SDK reads these from the environment; they are for OpenAI alone.
             self._sdk.organization = self._sdk.project = self._sdk.admin_api_key = None
-        limit: Literal["max_tokens", "max_completion_tokens"] = (
-            "max_completion_tokens" if endpoint.host == OPENAI_HOST else "max_tokens"
-        )
+        limit: Limit = "max_completion_tokens" if endpoint.host == OPENAI_HOST else "max_tokens"
         self.dialect = Dialect(limit=limit)
         self._known = False
         self._finding_out = asyncio.Lock()

@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Literal
 
 from core.labels.answers import KINDS, MAX_DESCRIPTION_WORDS, MAX_LABEL_WORDS, Answer, Verdict
+from core.labels.dialect import Question
 from core.labels.evidence import Catalogue, Evidence, Shown, Term
-from core.labels.llm import Question
 
 MAX_TOKENS = 400
 """Of an answer; an answer that was cut off is asked for again with four times as many."""

@@ -15,9 +15,10 @@ from core.__main__ import main
 from core.labels.answers import Answer, Fault, check, read
 from core.labels.calls import Calls
 from core.labels.costs import NOTHING, Cap, CapReachedError
+from core.labels.dialect import Dialect
 from core.labels.endpoint import endpoint_of
 from core.labels.failures import CallFailedError, Failure, ModelServerError
-from core.labels.llm import Client, Dialect
+from core.labels.llm import Client
 from core.labels.plan import Evidences
 from core.labels.prompts import naming
 from core.labels.runner import label_neurons
