@@ -17,7 +17,7 @@ from core.errors import ConfigError, DataError, near, one_line
 from core.steering.steering import Edit, Steering
 from core.steering.steering import parse_edits as parse_core_edits
 
-RUN, VIEWER, NEURON, EDIT, WATCHED = "run", "viewer", "neuron", "edit", "watched"
+RUN, VIEWER, NEURON, EDIT, WATCHED, LIST = "run", "viewer", "neuron", "edit", "watched", "list"
 SEARCH, KIND, PURITY, HEAD, BAND, DEAD = "q", "about", "purity", "audience", "fires", "dead"
 MAX_WATCHED = 20
 """Titles that a viewer can be built from."""
@@ -135,7 +135,7 @@ def take_choice(key: str) -> None:
     value = st.session_state.get(f"{key}_widget")
     if key == VIEWER:
         st.session_state.pop("watched_kept", None)
-    gone = (RUN, VIEWER, NEURON, EDIT, *CONTRAST) if key == RUN else (VIEWER, WATCHED)
+    gone = (RUN, VIEWER, NEURON, EDIT, LIST, *CONTRAST) if key == RUN else (VIEWER, WATCHED)
     for name in gone:
         st.session_state.pop(f"chosen_{name}", None)
     address = {name: st.query_params.get_all(name) for name in st.query_params if name not in gone}

@@ -23,8 +23,6 @@ from dashboard.saving import counted, day
 from dashboard.sidebar import current_run
 
 QUESTION = "Which concepts, viewers and titles did people put aside, and what did they write?"
-LIST = "list"
-"""Of the address: the list that is open."""
 PAGES: dict[Of, str] = {"neurons": "concept", "viewers": "viewer", "items": "item"}
 NOT_HERE = "not in this run"
 N_UNKNOWN = 5
@@ -104,14 +102,14 @@ def bring_back(list_id: int) -> None:
     """Restore a list, and open it."""
     cache.store().restore_list(list_id)
     state.keep("list_gone", None)
-    state.set_page_choice(LIST, str(list_id))
+    state.set_page_choice(state.LIST, str(list_id))
     st.rerun()
 
 
 def show_lists(shown: Run, lists: list[SavedList]) -> None:
     """Draw the table of the lists and the one that is open."""
     known = {str(saved.id): saved for saved in lists}
-    asked = state.page_choice(LIST, None, "")
+    asked = state.page_choice(state.LIST, None, "")
     show_section("Lists", f"{len(lists):,}, select one to open it")
     view = pd.DataFrame(
         {
@@ -125,7 +123,7 @@ def show_lists(shown: Run, lists: list[SavedList]) -> None:
     newest = max(saved.changed for saved in lists)
     picked = show_rows(view, f"lists-{len(lists)}-{newest}", {})
     if picked is not None and str(lists[picked].id) != asked:
-        state.set_page_choice(LIST, str(lists[picked].id))
+        state.set_page_choice(state.LIST, str(lists[picked].id))
         st.rerun()
     if asked and asked not in known:
         raise DataError(
@@ -141,9 +139,8 @@ def show_list(shown: Run, saved: SavedList) -> None:
     ids = store.ids(saved.id)
     rows = members_of(shown, saved.of, ids)
     with st.container(border=True, key="open-list"):
-        facts = (
-            f"{counted(saved.size, saved.of)} · {saved.author} · {day(saved.created)} · changed {day(saved.changed)}"
-        )
+        when = f"{day(saved.created)}, changed {day(saved.changed)}"
+        facts = f"{counted(saved.size, saved.of)} · {saved.author}, {when} · made on {saved.run}"
         note = "".join(f"<p>{for_html(line, MAX_TEXT)}</p>" for line in saved.note.split("\n") if line.strip())
         written = f"<div class='sl-written'>{note}<small>{for_html(facts)}</small></div>"
         st.html(f"<h3 class='sl-cardtitle'>{for_html(saved.name)}</h3>{written}")
@@ -161,7 +158,7 @@ def show_list(shown: Run, saved: SavedList) -> None:
             if st.button("Delete", icon=":material/delete:", type="tertiary", key="delete-list"):
                 store.delete_list(saved.id)
                 state.keep("list_gone", (saved.id, saved.name))
-                state.set_page_choice(LIST, None)
+                state.set_page_choice(state.LIST, None)
                 st.rerun()
         show_members(saved, rows)
 

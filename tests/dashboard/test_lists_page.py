@@ -16,7 +16,7 @@ from core.store import Store, basis_of, open_store
 from core.store.exchange import collect
 from core.store.file import to_json
 from core.workspace import Workspace
-from dashboard import cache
+from dashboard import briefs, cache
 from dashboard.saving import save
 from pages.lists import members_of, to_csv
 from tests.dashboard.test_pages import OUR_ATTRIBUTES, OUR_TAGS, Markup, metric, open_page, query, shown
@@ -190,3 +190,35 @@ def test_a_file_is_imported_on_the_page(written: Run, tmp_path: Path) -> None:
     app.file_uploader[0].upload("notes.json", b"{", "application/json")
     button(app, "Import").click().run()
     assert "sl-problem" in shown(app) and "no JSON" in shown(app)
+
+
+def test_the_popovers_save_label_and_note_by_themselves(written: Run) -> None:
+    store = store_of(written)
+    j = int(written.table.frame.index[written.table.frame["alive"]][0])
+    app = open_page("concept", neuron=str(j))
+    next(t for t in app.text_input if t.label == "Label").input("Mine")
+    button(app, "Save label").click().run()
+    assert store.labels(basis_of(written.ids, "neurons"))[j].text == "Mine" and "Mine" in shown(app)
+    button(app, "Back to the automatic label").click().run()
+    assert store.labels(basis_of(written.ids, "neurons")) == {} and "back to the automatic label" in shown(app)
+    next(t for t in app.text_area if t.label == "A new note").input("first\nsecond")
+    button(app, "Add note").click().run()
+    assert [note.text for note in store.notes(subject=str(j))] == ["first\nsecond"]
+    assert "<p>first</p><p>second</p>" in shown(app)
+    button(app, "Remove").click().run()
+    assert store.notes() == []
+    button(app, "Undo: bring the note back").click().run()
+    assert len(store.notes()) == 1
+
+
+def test_every_brief_button_gives_a_brief(written: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: dict[str, str] = {}
+    monkeypatch.setattr(briefs, "show_brief", lambda name, make, _: made.update({name: make("2026-11-21 · Ada")}))
+    alive = written.table.frame.index[written.table.frame["alive"]].tolist()
+    shown(open_page("concept", neuron=str(alive[0])))
+    shown(open_page("compare", a=str(alive[0]), b=str(alive[1])))
+    shown(open_page("groups", of="items", a_by="genre", a="Horror"))
+    assert set(made) == {f"concept-{alive[0]}", f"concepts-{alive[0]}-{alive[1]}", "groups"}
+    assert "Horror titles against all other titles" in made["groups"]
+    for html in made.values():
+        assert html.startswith("<!doctype html>") and "Limits" in html and written.ids["sae"] in html
