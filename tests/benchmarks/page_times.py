@@ -18,6 +18,9 @@ PAGES = {
     "Overview": ("/", "text=What the lens itself costs", 1.5),
     "Concepts": ("/concepts", '[data-testid="stDataFrame"]', None),
     "Concept": ("/concept", "text=Who it fires for most", 0.7),
+    "Viewer": ("/viewer", "text=What pushes the list", None),
+    "Item": ("/item", "text=Concepts of its viewers", None),
+    "Compare": ("/compare", "text=What they do to lists", None),
     "Steer": ("/steer", ".steer .steered .row", None),
 }
 
@@ -33,10 +36,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("workspace", type=Path)
     parser.add_argument("--visits", type=int, default=12)
+    parser.add_argument("--pages", nargs="+", choices=list(PAGES), default=list(PAGES))
     options = parser.parse_args()
     env = {"STEERLENS_WORKSPACE": str(options.workspace.resolve())}
     with running_app(APP, env=env) as url, chromium() as browser:
-        for name, (path, selector, bar) in PAGES.items():
+        for name in options.pages:
+            path, selector, bar = PAGES[name]
             times: dict[str, list[float]] = {"first": [], "again": [], "next": []}
             for visit in range(options.visits + 1):
                 context = browser.new_context(viewport={"width": 1440, "height": 900})
