@@ -4,7 +4,7 @@ Values in, values out: `dashboard.charts_map` draws them.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,8 @@ class Colour(NamedTuple):
     """(n,) the kind of each point itself, also where it is one of the rest; untrusted. Empty for a score."""
     log: bool = False
     percent: bool = False
+    digits: int = 0
+    """Of a score."""
 
 
 class Atlas(NamedTuple):
@@ -69,9 +71,9 @@ def concept_atlas(neurons: np.ndarray, xy: np.ndarray, listed: pd.DataFrame, tab
     genres, of = dominant_genres(table)
     sentence = "The genre that its 20 strongest titles hold most beyond its share of the catalogue, or none."
     colours = {"genre": _kinds("Dominant genre", sentence, np.array([*genres, NONE], object)[of[neurons]])}
-    for key, column, title, text, log, share in SCORES:
+    for key, column, title, text, how in SCORES:
         if column in rows and rows[column].notna().any():
-            colours[key] = Colour(title, text, of=rows[column].to_numpy(float), log=log, percent=share)
+            colours[key] = Colour(title, text, of=rows[column].to_numpy(float), **how)
     if "verdict" in rows:
         said = rows["verdict"].replace("", NONE).to_numpy(object)
         colours["verdict"] = _kinds("Verdict", "What the taxonomy audit says of the concept's best match.", said)
@@ -80,18 +82,19 @@ def concept_atlas(neurons: np.ndarray, xy: np.ndarray, listed: pd.DataFrame, tab
     return Atlas(neurons, xy, names, density, order, beside(xy, rows["label"].tolist()), colours)
 
 
-SCORES = (
-    ("trust", "trust", "Trust", "Held-out AUC of its best match: 0.5 is chance, 1 is perfect.", False, False),
-    ("slope", "slope", "Steer slope", "Share of the top 20 gained per strong activation.", False, True),
-    ("evidence", "evidence", "Evidence", "How far its strongest titles are from chance.", False, False),
-    ("purity", "purity_at_20", "Purity@20", "Share of its 20 strongest titles that fit its best match.", False, True),
-    ("lift", "lift", "Purity lift", "Purity against the base rate.", True, False),
-    ("density", "density_users", "Density", "Share of viewers in whom it fires.", True, True),
-    ("head", "head_share", "Head share", "Share of its activation on the most popular titles.", False, True),
-    ("stability", "stability", "Stability", "Whether it comes again from another seed: 1 is the same.", False, False),
-    ("level", "level", "Level", "Of nested neurons: 1 is the coarsest.", False, False),
+_SHARE: dict[str, Any] = {"percent": True}
+SCORES: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
+    ("trust", "trust", "Trust", "Held-out AUC of its surest fact, lower end: 0.5 is chance.", {"digits": 2}),
+    ("slope", "slope", "Steer slope", "Share of the top 20 gained per strong activation.", {**_SHARE, "digits": 1}),
+    ("evidence", "evidence", "Evidence", "How far its strongest titles are from chance.", {}),
+    ("purity", "purity_at_20", "Purity@20", "Share of its 20 strongest titles that fit its best match.", _SHARE),
+    ("lift", "lift", "Purity lift", "Purity against the base rate.", {"log": True, "digits": 1}),
+    ("density", "density_users", "Density", "Share of viewers in whom it fires.", {**_SHARE, "log": True, "digits": 2}),
+    ("head", "head_share", "Head share", "Share of its activation on the most popular titles.", _SHARE),
+    ("stability", "stability", "Stability", "Whether it comes again from another seed: 1 is the same.", {"digits": 2}),
+    ("level", "level", "Level", "Of nested neurons: 1 is the coarsest.", {}),
 )
-"""Key in the address, column of the list, title, sentence, whether on a logarithmic scale, whether a share."""
+"""Key in the address, column of the list, title, sentence, and how its values are written."""
 
 
 def item_atlas(items: np.ndarray, xy: np.ndarray, dataset: Dataset, n_concepts: np.ndarray) -> Atlas:

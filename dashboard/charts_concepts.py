@@ -25,4 +25,5 @@ def brush_html(density: np.ndarray, ladder: Sequence[str], span: tuple[str, str]
     )
     n = int(counts[inside].sum())
     sentence = f"{n:,} of {len(density):,} concepts fire in {span[0]} to {span[1]} % of the viewers."
-    return f"<div class='sl-brush' role='img' aria-label='{for_html(sentence)}'>{bars}</div>"
+    bars = f"<div class='sl-brush' role='img' aria-label='{for_html(sentence)}'>{bars}</div>"
+    return f"<p class='sl-note'>Fires in, % of viewers</p>{bars}"

@@ -12,7 +12,11 @@ from dashboard.escape import for_html
 
 MANY = 5_000
 """From this many points on the browser draws with WebGL."""
-HEIGHT = 620
+SIZES = {MANY: (3.0, 9.0), 1_500: (3.5, 11.0), 0: (5.0, 16.0)}
+"""Least and largest diameter of a point in pixels, from how many points on."""
+HEIGHT = 600
+MARGIN = 0.07
+"""Around the points, as a share of the map's extent."""
 WIDE, NARROW = (1240, 560), (330, 420)
 """Pixels of the drawing on a screen and on a phone, for which labels are kept apart."""
 N_LABELS, N_NARROW = 30, 6
@@ -65,7 +69,8 @@ def map_figure(atlas: Atlas, colour: Colour, *, dark: bool, unit: str) -> go.Fig
         height=HEIGHT, margin={"l": 4, "r": 4, "t": 8, "b": 4}, hovermode="closest", uirevision="map",
         dragmode="pan", showlegend=bool(colour.kinds),
         legend={"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0, "itemsizing": "constant", "title": None},
-        xaxis={"visible": False}, yaxis={"visible": False, "scaleanchor": "x", "scaleratio": 1},
+        xaxis={"visible": False, "range": _span(atlas.xy[:, 0])},
+        yaxis={"visible": False, "range": _span(atlas.xy[:, 1]), "scaleanchor": "x", "scaleratio": 1},
         coloraxis=_axis(colour), annotations=label_annotations(atlas, dark=dark),
     )  # fmt: skip
     return figure
@@ -73,7 +78,7 @@ def map_figure(atlas: Atlas, colour: Colour, *, dark: bool, unit: str) -> go.Fig
 
 def point_sizes(share: np.ndarray) -> np.ndarray:
     """Give the diameters in pixels: by the logarithm of the share, smaller where there are many points."""
-    least, most = (3.0, 9.0) if len(share) >= MANY else (5.0, 16.0)
+    least, most = next(sizes for n, sizes in SIZES.items() if len(share) >= n)
     known = share[np.isfinite(share) & (share > 0)]
     if not known.size or known.min() == known.max():
         return np.full(len(share), (least + most) / 2, np.float32)
@@ -95,11 +100,14 @@ def hover_texts(atlas: Atlas, colour: Colour, unit: str) -> np.ndarray:
 
 
 def value_text(colour: Colour, value: float) -> str:
-    """Write a score for people."""
+    """Write a score for people.
+
+    >>> value_text(Colour("Year", ""), 1993.0), value_text(Colour("Density", "", percent=True, digits=1), 0.0421)
+    ('1993', '4.2 %')
+    """
     if colour.percent:
-        return percent(value, 1)
-    whole = np.isfinite(value) and value == int(value)
-    return f"{value:.0f}" if whole else number(value, 2)
+        return percent(value, colour.digits)
+    return number(value, colour.digits) if colour.digits or value >= 10_000 else f"{value:.0f}"
 
 
 def label_annotations(atlas: Atlas, *, dark: bool) -> list[dict[str, Any]]:
@@ -178,6 +186,12 @@ def _layers(colour: Colour, dark: bool) -> list[tuple[str, np.ndarray, dict[str,
     return layers
 
 
+def _span(values: np.ndarray) -> list[float]:
+    low, high = (float(values.min()), float(values.max())) if len(values) else (0.0, 0.0)
+    around = MARGIN * (high - low) or 1.0
+    return [low - around, high + around]
+
+
 def _axis(colour: Colour) -> dict[str, Any]:
     """Give the scale of a score: cividis, from the 2nd to the 98th percentile, so that a few extremes hide nothing."""
     known = colour.of[np.isfinite(colour.of) & ((colour.of > 0) | (not colour.log))]
@@ -187,8 +201,10 @@ def _axis(colour: Colour) -> dict[str, Any]:
     low, high = np.quantile(values, [0.02, 0.98])
     if low == high:
         low, high = values.min() - 0.5, values.max() + 0.5
-    ticks = np.linspace(low, high, 5)
+    ticks = np.linspace(low, high, 3)
     texts = [value_text(colour, 10**t if colour.log else t) for t in ticks]
-    bar = {"title": {"text": for_html(colour.title), "side": "top"}, "orientation": "h", "y": -0.02, "yanchor": "top",
-           "len": 0.5, "x": 0, "xanchor": "left", "thickness": 12, "tickvals": ticks, "ticktext": texts}  # fmt: skip
+    bar = {
+        "title": {"text": for_html(colour.title), "side": "top"}, "orientation": "h", "y": -0.02, "yanchor": "top",
+        "len": 0.5, "x": 0, "xanchor": "left", "thickness": 12, "tickangle": 0, "tickvals": ticks, "ticktext": texts,
+    }  # fmt: skip
     return {"colorscale": "Cividis", "cmin": low, "cmax": high, "colorbar": bar}

@@ -158,7 +158,7 @@ def show_table(shown: Run, what: str, atlas: Atlas, colour: Colour, selected: np
             "Title": config.TextColumn(width="medium"),
             SIZE[what]: config.NumberColumn(help=help_of("density"), format="%.2f %%", width=90),
             colour.title: config.TextColumn(width=140, help=colour.help) if colour.kinds else config.NumberColumn(
-                width=110, help=colour.help, format="%.1f %%" if colour.percent else "%.3g"
+                width=110, help=colour.help, format=f"%.{colour.digits}f{' %%' if colour.percent else ''}"
             ),
             "Beside it on the map": config.TextColumn(width="large"),
         },
