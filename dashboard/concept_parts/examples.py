@@ -56,9 +56,10 @@ def show_items(shown: Run, band: Band, strongest: float) -> None:
 def show_viewers(shown: Run, j: int) -> None:
     """Draw the viewers in whom it is strongest, with what of their histories it rests on."""
     data, table = shown.dataset, shown.table
-    kind = "simulated viewers" if data.simulated else "viewers"
-    show_title("Who it fires for most", f"top {N_VIEWERS} {kind}, their whole histories")
     there = [int(user) for user in table.top_users[j, :N_VIEWERS] if user >= 0]
+    n = int(table.frame["n_users_firing"].iloc[j])
+    kind = "simulated viewers" if data.simulated else "viewers"
+    show_title("Who it fires for most", f"{len(there)} of {n:,} {kind}, with whole histories")
     if not there:
         show_note("It fires for no viewer, only for titles seen alone.")
         return
