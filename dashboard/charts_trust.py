@@ -108,9 +108,9 @@ def causal_text(effect: float, p: float) -> str:
     """Say what promoting a concept does to the share of what its label names.
 
     >>> causal_text(0.056, 0.01)
-    '+5.6 points, as much as 1 % of other concepts'
+    '+5.6 points; 1 % of other concepts bring as much'
     """
-    return f"{points(effect)}, as much as {percent(p)} of other concepts" if np.isfinite(effect) else DASH
+    return f"{points(effect)}; {percent(p)} of other concepts bring as much" if np.isfinite(effect) else DASH
 
 
 def _interval(low: float, high: float) -> str:

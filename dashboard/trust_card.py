@@ -11,7 +11,6 @@ from dashboard.charts import DASH, number, percent, table_html
 from dashboard.charts_response import points
 from dashboard.charts_trust import Told, causal_text, status_text, told_html, told_table
 from dashboard.escape import for_html
-from dashboard.listing import named
 from dashboard.panels import show_missing, show_note, show_title
 
 SOURCES = {"keyword": "keywords of the catalogue", "llm": "a language model", "human": "a person"}
@@ -37,20 +36,12 @@ def show_trust_card(run: Run, neuron: int) -> None:
     if card is None:
         show_note("It never fires, so there is nothing to test.")
         return
-    st.html(card_html(card, named(label, neuron)))
+    st.html(card_html(card))
 
 
-def card_html(card: dict[str, Any], label: str) -> str:
-    """Give a trust card as safe HTML.
-
-    Args:
-        card: Of `core.labels.bench.Bench.card`.
-        label: As it is shown; untrusted.
-    """
-    head = (
-        f"<p><b>{for_html(status_text(card['status']))}</b></p><p>{for_html(card['verdict'], 300)}</p>"
-        f"<p class='sl-note'>{for_html(label, 120)}</p>"
-    )
+def card_html(card: dict[str, Any]) -> str:
+    """Give a card of `core.labels.bench.Bench.card` as safe HTML."""
+    head = f"<p><b>{for_html(status_text(card['status']))}</b></p><p>{for_html(card['verdict'], 300)}</p>"
     if card["status"] == "untested" or not card["n_positives"]:
         return f"<div>{head}</div>"
     rows = told_rows(card)
@@ -62,7 +53,7 @@ def card_html(card: dict[str, Any], label: str) -> str:
     ]
     more = table_html(["Also measured", ""], facts)
     table = f"<details><summary>Show as a table</summary>{told_table(rows)}</details>"
-    return f"<div>{head}{told_html(rows)}{more}{table}</div>"
+    return f"<div class='sl-figure'>{head}{told_html(rows)}{more}{table}</div>"
 
 
 def told_rows(card: dict[str, Any]) -> list[Told]:

@@ -15,6 +15,8 @@ from core.labels.rules import Rule
 from core.labels.split import explaining
 from core.neurons.concepts import concepts_of
 
+NO_FACT = "Cannot be tested by facts: the label names none that the catalogue knows."
+
 
 class Bench:
     """The samples of a run, its effects, and the catalogue's facts.
@@ -57,7 +59,7 @@ class Bench:
         causal = self._causal(neuron, rule)
         made = trust.card(neuron, label, rule, self.sample(neuron), None, causal, self._acts_of(neuron), self._held_out)
         if rule is None:
-            made |= {"status": "untested", "verdict": trust.verdict(label, "untested", None)}
+            made |= {"status": "untested", "verdict": NO_FACT}
         return {**made, **{name: stored[name] for name in ("random_shuffled", "hard_shuffled")}}
 
     def sample(self, neuron: int) -> Sample | None:

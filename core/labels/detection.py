@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse
 
+from core.neurons.separation import wilson
 from core.seeding import generator
 
 STRONGEST, WIDE = 20, 50
@@ -20,7 +21,6 @@ N_POSITIVES, N_RANDOM, N_ALIKE, N_SIMILAR, N_POPULAR = 16, 8, 3, 3, 2
 N_HARD = N_ALIKE + N_SIMILAR + N_POPULAR
 _NEAR = 50
 """Silent items of the nearest popularity, out of which some are drawn."""
-_Z = 1.959963984540054
 
 
 class Sample(NamedTuple):
@@ -140,6 +140,5 @@ def balanced(hits: int, n_positives: int, quiet: int, n_negatives: int) -> Share
         return Share(float("nan"), float("nan"), float("nan"))
     value = (hits / n_positives + quiet / n_negatives) / 2
     n = 4 / (1 / n_positives + 1 / n_negatives)
-    middle = (value + _Z**2 / (2 * n)) / (1 + _Z**2 / n)
-    half = _Z * np.sqrt(value * (1 - value) / n + _Z**2 / (4 * n * n)) / (1 + _Z**2 / n)
-    return Share(value, max(float(middle - half), 0.0), min(float(middle + half), 1.0))
+    low, high = wilson(np.array(value * n), np.array(n))
+    return Share(value, float(low), float(high))

@@ -77,7 +77,7 @@ def verdict(label: str, status: Status, causal: Causal | None) -> str:
         "moves": f"Fires on more, or on other, than {label}; promoting it raises that.",
         "fails": f"{label} could not be confirmed on items that it was not made from.",
         "mixed": f"No label; behaves as {other}." if other else "No label: nothing in common that the catalogue knows.",
-        "untested": "Not tested: too few items fire it, or the label names no fact of the catalogue.",
+        "untested": "Not tested: too few items fire it.",
     }[status]
 
 
