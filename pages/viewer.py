@@ -184,13 +184,17 @@ def show_active(shown: Run, acts: np.ndarray) -> None:
 
 def show_pushes(shown: Run, split: Split, n: int) -> None:
     """Draw what sets the list apart from the other titles."""
+    if len(split.base) == n:
+        show_card("Every title is listed", "There are no others that the list could be read against.")
+        return
     inside = [
-        part[..., :n].mean(axis=-1) - part[..., n:].mean(axis=-1) if part.shape[-1] > n else part.mean(axis=-1)
+        part[..., :n].mean(axis=-1) - part[..., n:].mean(axis=-1)
         for part in (split.base, split.by_neuron, split.others, split.rest)
     ]
     parts = parts_of(shown, split, *inside)
     total = sum(p.value for p in parts)
-    best = max((p for p in parts if not p.quiet), key=lambda p: p.value, default=None)
+    named_parts = [p for p in parts if p.note.startswith("#")]
+    best = max(named_parts, key=lambda p: p.value, default=None)
     lead = f" “{one_line(best.name, 60)}” gives {number(best.value)} of it." if best and best.value > 0 else ""
     show_figure(
         waterfall_figure(
@@ -207,7 +211,7 @@ def show_title_parts(shown: Run, split: Split, original: np.ndarray) -> None:
     ids, titles = shown.dataset.items.ids, shown.dataset.titles()
     known = [ids[i] for i in original]
     words = {id_: f"{n}. {one_line(titles[i], 80)}" for n, (id_, i) in enumerate(zip(known, original, strict=True), 1)}
-    asked = state.page_choice(WHY, None, known[0])
+    asked = state.page_choice(WHY, shown.dataset.items, known[0])
     chosen = asked if asked in known else known[0]
     place = known.index(chosen)
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -216,12 +220,15 @@ def show_title_parts(shown: Run, split: Split, original: np.ndarray) -> None:
             args=(WHY,), format_func=lambda id_: words[id_],
         )  # fmt: skip
         item_link(chosen, "Open this title")
+    if asked != chosen:
+        other = titles[shown.dataset.items.index(asked)]
+        show_note(f"“{one_line(other, 60)}” is not in the list of this viewer: the first title is shown.")
     rest = float(split.rest[place])
     parts = parts_of(
         shown, split, float(split.base[place]), split.by_neuron[:, place], float(split.others[place]), rest
     )
-    raises = [f"“{one_line(p.name, 40)}”" for p in parts if not p.quiet and p.value > 0][:2]
-    why = f" mostly by {' and '.join(raises)}" if raises else ""
+    raises = [f"“{one_line(p.name, 40)}”" for p in parts if p.note.startswith("#") and p.value > 0][:2]
+    why = f", mostly by {' and '.join(raises)}" if raises else ""
     show_figure(
         waterfall_figure(
             words[chosen],

@@ -14,7 +14,7 @@ from core.neurons.pair import cosine
 from core.pipeline import build
 from core.runs import Run
 from core.workspace import Workspace
-from pages.compare import pairs_csv
+from dashboard.sae_pairs import pairs_csv
 from tests.conftest import tiny_request, write_tiny
 from tests.dashboard.test_pages import OUR_ATTRIBUTES, OUR_TAGS, Markup, metric, open_page, query, shown
 
