@@ -40,7 +40,7 @@ def show_one(shown: Run, bench: Bench, neuron: int) -> None:
         show_title("Its strongest titles")
         titles = cache.titles(shown.id)
         tops = [titles[i] for i in shown.table.top_items[neuron] if i >= 0][:N_TITLES]
-        st.html("<ol>" + "".join(f"<li>{for_html(title, 80)}</li>" for title in tops) + "</ol>")
+        st.html("<ul>" + "".join(f"<li>{for_html(title, 80)}</li>" for title in tops) + "</ul>")
         with st.container(horizontal=True):
             show_label_editor(shown, neuron)
             if facts["label_source"] != "human" and st.button(

@@ -17,12 +17,13 @@ from core.pipeline import build
 from core.runs import Run
 from core.workspace import Workspace
 from dashboard.charts import signed
+from dashboard.state import LADDER
 from tests.conftest import tiny_request
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (
     "overview", "concepts", "concept", "map", "groups", "compare", "viewer", "item", "lists", "steer", "training",
-    "quality",
+    "quality", "labels",
 )  # fmt: skip
 
 
@@ -221,6 +222,69 @@ def test_the_search_narrows_the_list_and_the_count_says_so(full: Run) -> None:
     shown_rows = len(app.dataframe[0].value)
     assert 0 < shown_rows < len(full.table.frame)
     assert f"{shown_rows} of {len(full.table.frame)} concepts" in html
+
+
+def test_a_title_finds_the_concepts_that_fire_for_it_also_where_it_is_not_among_their_first(full: Run) -> None:
+    acts = full.sae.encode(full.recommender.probe_items())
+    first = full.table.top_items[:, :3]
+    item, hidden = next((i, j) for i, j in np.argwhere(acts > 0) if i not in first[j])
+    app = open_page("concepts", q=f"film number {item}")
+    listed = app.dataframe[0].value
+    assert sorted(listed["#"]) == np.flatnonzero(acts[item] > 0).tolist()
+    assert hidden in set(listed["#"])
+    np.testing.assert_allclose(
+        listed["Strength"], 100 * acts[item][listed["#"]] / full.table.frame["max_activation"].to_numpy()[listed["#"]],
+        rtol=1e-5,
+    )  # fmt: skip
+    assert listed["Strength"].is_monotonic_decreasing
+    assert f"fire for “Film number {item}”" in shown(app)
+    order = listed["#"].tolist()
+    app.switch_page(str(ROOT / "pages" / "concept.py"))
+    app.query_params["neuron"] = str(order[0])
+    app.run()
+    app.button(key="after").click().run()
+    assert query(app, "neuron") == str(order[1]), "next follows the search"
+
+
+def test_the_concepts_of_a_viewer_are_listed_by_id_or_for_the_one_of_the_side_bar(full: Run) -> None:
+    acts = full.sae.encode(full.embedding(full.dataset.users.index("viewer 7")))[0]
+    firing = np.flatnonzero(acts > 0).tolist()
+    named = open_page("concepts", q="viewer: viewer 7")
+    assert sorted(named.dataframe[0].value["#"]) == firing
+    assert "are active in viewer viewer 7" in shown(named)
+    assert sorted(open_page("concepts", viewer="viewer 7", active="true").dataframe[0].value["#"]) == firing
+    assert "There is no viewer “nobody” among the 90" in shown(open_page("concepts", q="viewer:nobody"))
+
+
+def test_the_order_and_the_range_of_densities_stand_in_the_address_and_come_back(full: Run) -> None:
+    app = open_page("concepts", sort="Fewest viewers")
+    listed = app.dataframe[0].value
+    assert listed["Viewers"].is_monotonic_increasing
+    assert "sorted by fewest viewers" in shown(app)
+    middle = float(listed["Viewers"].median())
+    steps = [step for step in LADDER if float(step) <= middle]
+    app.select_slider(key="density_0").set_value((steps[-1], "100")).run()
+    kept = app.dataframe[0].value
+    assert 0 < len(kept) < len(listed)
+    assert kept["Viewers"].min() >= float(steps[-1])
+    assert app.query_params["density"] == [steps[-1], "100"]
+    app.switch_page(str(ROOT / "pages" / "overview.py")).run()
+    app.switch_page(str(ROOT / "pages" / "concepts.py")).run()
+    assert app.dataframe[0].value["#"].tolist() == kept["#"].tolist()
+    app.query_params["density"] = ["0", "100"]  # a step back
+    app.run()
+    assert app.dataframe[0].value["#"].tolist() == listed["#"].tolist()
+
+
+def test_another_viewer_can_be_chosen_beside_a_search(full: Run) -> None:
+    app = open_page("concepts", q="film", active="true")
+    choice = next(s for s in app.selectbox if s.label == "Viewer")
+    other = choice.options[4]
+    choice.set_value(other).run()
+    acts = full.sae.encode(full.embedding(full.dataset.users.index(other)))[0]
+    assert f"are active in viewer {other}" in shown(app)
+    assert set(app.dataframe[0].value["#"]) <= set(np.flatnonzero(acts > 0).tolist())
+    assert app.text_input(key="q").value == "film"
 
 
 def test_a_list_of_one_concept_without_evidence_is_shown(full: Run) -> None:
