@@ -15,7 +15,7 @@ from core.store import Store, open_store
 from core.store.tables import schema
 from core.workspace import Workspace
 from tests.core.store.conftest import RUN, SAE
-from tests.core.store.writer import N_AT_ONCE, N_ROUNDS
+from tests.core.store.writer import N_AT_ONCE, N_ROUNDS, write_rounds
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -33,24 +33,28 @@ def go(process: subprocess.Popen) -> None:
     process.stdin.flush()
 
 
+@pytest.fixture
+def here(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    return workspace
+
+
 def test_two_processes_that_write_at_once_lose_nothing(store: Store, workspace: Workspace) -> None:
     shared = store.save_list(RUN, "items", "shared", ["start"])
-    writers = [start(workspace, name, "rounds") for name in ("a", "b")]
-    for writer in writers:
-        assert writer.stdout is not None and writer.stdout.readline() == "ready\n"
-    for writer in writers:
-        go(writer)
-    for writer in writers:
-        writer.communicate(timeout=60)
-        assert writer.returncode == 0
+    other = start(workspace, "a", "rounds")
+    assert other.stdout is not None and other.stdout.readline() == "ready\n"
+    go(other)
+    write_rounds(store, "b")
+    other.communicate(timeout=60)
+    assert other.returncode == 0
     names = [f"{name} {i}" for name in ("a", "b") for i in range(N_ROUNDS)]
     assert sorted(store.ids(shared.id)) == sorted(["start", *names, *(f"both {i}" for i in range(N_ROUNDS))])
     assert sorted(note.text for note in store.notes(SAE, "neurons", "1")) == sorted(names)
     assert sorted(label.text for label in store.label_history(SAE, 1)) == sorted(names)
 
 
-def test_a_writer_that_is_killed_leaves_whole_lists_only(store: Store, workspace: Workspace) -> None:
-    writer = start(workspace, "a", "forever")
+def test_a_writer_that_is_killed_leaves_whole_lists_only(here: Workspace) -> None:
+    store, writer = open_store(here), start(here, "a", "forever")
     assert writer.stdout is not None
     writer.stdout.readline()
     go(writer)
@@ -64,11 +68,10 @@ def test_a_writer_that_is_killed_leaves_whole_lists_only(store: Store, workspace
     assert n_told <= len(saved) <= n_told + 1, "what was told to be saved is, and at most one more"
     for one in saved:
         assert one.size == N_AT_ONCE == len(store.ids(one.id))
-    if store.database.file is not None:
-        with sqlite3.connect(store.database.file) as connection:
-            assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-            assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-        connection.close()
+    with sqlite3.connect(here.path / "store.sqlite") as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    connection.close()
 
 
 def test_a_database_of_a_newer_program_is_refused(store: Store) -> None:
@@ -78,12 +81,6 @@ def test_a_database_of_a_newer_program_is_refused(store: Store) -> None:
     for use in (store.lists, lambda: store.save_list(RUN, "items", "Other", ["1"])):
         with pytest.raises(StaleArtefactError, match="tables of version 2, this program reads version 1"):
             use()
-
-
-@pytest.fixture
-def here(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-    return workspace
 
 
 def test_a_database_that_another_program_holds_is_said_to_be(here: Workspace) -> None:

@@ -2,10 +2,10 @@
 
 import sys
 
-from core.store import open_store
+from core.store import Store, open_store
 from tests.core.store.conftest import RUN, SAE
 
-N_ROUNDS, N_AT_ONCE = 12, 2000
+N_ROUNDS, N_AT_ONCE = 20, 2000
 
 
 def write(workspace: str, name: str, what: str) -> None:
@@ -17,6 +17,11 @@ def write(workspace: str, name: str, what: str) -> None:
         for i in range(100_000):
             store.save_list(RUN, "items", f"{name} {i}", [f"{i}-{j}" for j in range(N_AT_ONCE)])
             print(i, flush=True)
+    write_rounds(store, name)
+
+
+def write_rounds(store: Store, name: str) -> None:
+    """Join the list that is there, write notes and give labels, again and again."""
     shared = store.lists(RUN)[0].id
     for i in range(N_ROUNDS):
         store.add_to_list(shared, [f"{name} {i}", f"both {i}"])
