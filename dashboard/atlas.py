@@ -76,7 +76,8 @@ def concept_atlas(neurons: np.ndarray, xy: np.ndarray, listed: pd.DataFrame, tab
             colours[key] = Colour(title, text, of=rows[column].to_numpy(float), **how)
     if "verdict" in rows:
         said = rows["verdict"].replace("", NONE).to_numpy(object)
-        colours["verdict"] = _kinds("Verdict", "What the taxonomy audit says of the concept's best match.", said)
+        sentence = "What the taxonomy audit says of the genre, tag or decade that it is the best concept of, if any."
+        colours["verdict"] = _kinds("Verdict", sentence, said)
     order = np.argsort(place.loc[neurons].to_numpy(), kind="stable")
     density = rows["density_users"].to_numpy(float)
     return Atlas(neurons, xy, names, density, order, beside(xy, rows["label"].tolist()), colours)

@@ -17,10 +17,10 @@ SIZES = {MANY: (3.0, 9.0), 1_500: (3.5, 11.0), 0: (5.0, 16.0)}
 HEIGHT = 600
 MARGIN = 0.07
 """Around the points, as a share of the map's extent."""
-WIDE, NARROW = (1240, 560), (330, 420)
-"""Pixels of the drawing on a screen and on a phone, for which labels are kept apart."""
+WIDE, NARROW = (1060, 450), (270, 380)
+"""Pixels of the points' extent on a screen and on a phone, for which labels are kept apart."""
 N_LABELS, N_NARROW = 30, 6
-LABEL_LENGTH, LETTER, LINE = 26, 6.6, 17
+LABEL_LENGTH, LETTER, LINE = 26, 6.8, 18
 """Of a label: most characters, pixels of one character and of a line, with what keeps two apart."""
 COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#0072B2", "#D55E00", "#CC79A7")
 """Okabe and Ito's without yellow; the seventh kind has the colour of the text."""

@@ -142,7 +142,13 @@ def take_choice(key: str) -> None:
     if value:
         st.session_state[f"chosen_{key}"] = str(value)
         address[key] = [str(value)]
-    st.query_params.from_dict(address)  # at once: each write is a step for the back button
+    if not any(name in address for name in FILTERS):
+        st.query_params.from_dict(address)  # at once: each write is a step for the back button
+        return
+    for name in {*gone, key} & set(st.query_params) - set(address):  # what is bound to a widget cannot be written again
+        del st.query_params[name]
+    if value:
+        st.query_params[key] = str(value)
 
 
 def neuron(d_sae: int, default: int) -> int:
@@ -377,8 +383,10 @@ def save_filters() -> Filters:
     span = _texts(st.session_state.get(f"{DENSITY}_{st.session_state.get('n_density', 0)}"))
     values[DENSITY] = [] if span == [LADDER[0], LADDER[-1]] else span
     st.session_state["density_written"] = values[DENSITY]
-    if values[DENSITY] != _all(DENSITY):
-        st.query_params.from_dict({**{k: _all(k) for k in st.query_params}, DENSITY: values[DENSITY]})
+    if not values[DENSITY]:
+        st.query_params.pop(DENSITY, None)
+    elif values[DENSITY] != _all(DENSITY):
+        st.query_params[DENSITY] = values[DENSITY]
     st.session_state["filters"] = {key: texts for key, texts in values.items() if texts}
     return parse_filters(values)
 
