@@ -123,16 +123,16 @@ def takeaway(counts: dict[str, int]) -> str:
 def show_ways(made: Made) -> None:
     """Draw how the offline ways to name concepts compare on the same titles."""
     show_section("Ways to name a concept", "all of them tested on the same held-out titles")
-    columns = ["Way", "", "Claims something", "Random", "Similar", "Shuffled", "50 strongest", "and similar"]
-    cells = []
-    for way, (name, note) in WAYS.items():
-        found = made.metrics["sources"].get(way)
-        if found:
-            figures = ("random", "hard", "random_shuffled", "random_wide", "hard_wide")
-            cells.append(
-                [name, note, f"{found['n_claims']:,} of {found['n']:,}", *(number(measured(found, f)) for f in figures)]
-            )
-    st.html(f"<div class='sl-card'>{table_html(columns, cells, numeric=range(2, 8))}</div>")
+    there = {way: found for way in WAYS if (found := made.metrics["sources"].get(way))}
+    figures = ("random", "hard", "random_shuffled")
+    cells = [
+        [WAYS[way][0], f"{found['n_claims']:,}", *(number(measured(found, f)) for f in figures)]
+        for way, found in there.items()
+    ]
+    columns = ["Way", "Names", "Random", "Similar", "Shuffled"]
+    st.html(f"<div class='sl-card'>{table_html(columns, cells, numeric=range(1, 5))}</div>")
+    ways = ". ".join(f"{WAYS[way][0]}: {WAYS[way][1]}" for way in there)
+    show_note(f"{ways}.")
     show_note(
         "Median balanced accuracy. Labels are made from 60 % of the titles, by a hash of their ids; the other 40 % "
         "test them. A neuron that fires on fewer than 12 titles is not tested."
@@ -172,9 +172,9 @@ def show_table(cards: pd.DataFrame) -> int | None:
         view, hide_index=True, height=min(38 + 35 * len(view), 458), on_select="rerun",
         selection_mode=["single-row", "single-cell"], key=f"labels-{verdict}", placeholder=DASH,
         column_config={
-            "Label": config.TextColumn(width=280),
+            "Label": config.TextColumn(width=250),
             "#": config.NumberColumn(width=50),
-            "Source": config.TextColumn(width=80),
+            "Source": config.TextColumn(width=75),
             "Verdict": config.TextColumn(width=160),
             "Random": config.TextColumn("Random, 95 %", help=help_of("label_random"), width=135),
             "Similar": config.NumberColumn(help=help_of("label_hard"), format="%.2f", width=70),
@@ -185,7 +185,7 @@ def show_table(cards: pd.DataFrame) -> int | None:
             "p": config.NumberColumn(
                 help="Share of other concepts that bring as much of it when promoted", format="%.3f", width=60
             ),
-            "Behaves as": config.TextColumn(help="The fact that promoting it brings most, beside others", width=120),
+            "Behaves as": config.TextColumn(help="The fact that promoting it brings most, beside others", width=105),
             "r": config.NumberColumn(
                 help="Confidence: point-biserial correlation with activations, held-out titles", format="%.2f", width=55
             ),

@@ -65,6 +65,7 @@ def status_of(claims: bool, detection: Detection | None, causal: Causal | None) 
 
 def verdict(label: str, status: Status, causal: Causal | None) -> str:
     """Give one sentence for people; it holds the label and names of facts, which are untrusted text."""
+    label = f"titles like {label.removeprefix('Like ')}" if label.startswith("Like ") else label
     other = causal.behaves_as if causal is not None else ""
     more = causal is not None and causal.effect >= MIN_EFFECT
     alone = "; promoting it raises that, but so does many another." if more else "; promoting it does not raise that."
