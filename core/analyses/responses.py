@@ -12,7 +12,7 @@ from core.steering.lists import Panel, panel
 from core.steering.responses import N_PARTS, N_PLACEBOS, STRENGTHS, Target, respond
 
 MOST_VIEWERS, FEWEST_VIEWERS = 500, 40
-BUDGET = {"linear": 4e10, "scored": 2e9, "pairs": 1e8}
+BUDGET = {"linear": 4e10, "scored": 2e9, "pairs": 2e8}
 """Scores that may be computed, by what one costs: a sum, a scorer, a network for each pair."""
 
 
