@@ -79,7 +79,7 @@ def together(counts: np.ndarray, n_viewers: int, alive: np.ndarray, n: int = 10)
     found = _nothing(*shape)
     lift_, low_, high_ = (np.full(shape, np.nan, np.float32) for _ in range(3))
     out = Together(found.neurons, lift_, low_, high_, np.zeros(shape, np.int64))
-    for part in _blocks(neurons, len(counts)):
+    for part in _blocks(neurons, 8 * len(counts)):  # several arrays of float64
         both, firing = counts[np.ix_(part, neurons)].astype(np.float64), counts.diagonal()[part][:, None]
         low, high = wilson(both, firing)
         with np.errstate(divide="ignore", invalid="ignore"):
