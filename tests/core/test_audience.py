@@ -60,3 +60,16 @@ def test_vectors_that_came_with_the_model_are_taken_as_they_are(tiny_run: Run, m
     mask = np.isin(np.arange(tiny_run.dataset.n_users), fans_of(tiny_run, item))
     assert not found.without_title
     assert np.allclose(found.contrast.frame["d"], contrast(acts, mask, ~mask).frame["d"], equal_nan=True)
+
+
+@pytest.mark.parametrize("genre", ["Horror", "Comedy", "Documentary"])
+def test_planted_tastes_come_out_also_with_the_title_taken_out(tiny_run: Run, genre: str) -> None:
+    """In the tiny log each viewer watches mostly one genre: viewers of its films differ by concepts of that genre."""
+    has = np.array([genre in g for g in tiny_run.dataset.item_table["genres"]])
+    acts, right = tiny_run.activations("viewers"), 0
+    films = np.flatnonzero(has)[np.argsort(-tiny_run.dataset.item_counts[has])][:10]
+    for item in films:
+        frame = audience_of(tiny_run, int(item), acts).contrast.frame
+        top = tiny_run.table.top_items[int(frame["d"].idxmax()), :5]
+        right += has[top[top >= 0]].mean() > 0.5
+    assert right >= 9

@@ -130,3 +130,10 @@ def test_a_waterfall_starts_each_part_where_the_last_one_ended() -> None:
 def test_movements_have_glyph_and_number() -> None:
     assert movement(Move(1, 34, 3))[0] == "▲ 31" and movement(Move(1, 1, 3))[0] == "▼ 2"
     assert movement(Move(1, None, 3))[0] == "NEW" and movement(Move(1, 3, 3))[0] == "="
+
+
+def test_a_title_that_is_not_in_the_list_is_said_to_be_so_and_one_that_is_none_is_refused(full: Run) -> None:
+    user = viewer_of(full)
+    outside = full.dataset.items.ids[int(full.dataset.history(user)[0])]
+    assert "is not in the list of this viewer" in shown(open_page("viewer", why=outside))
+    assert "why=film-x in the address" in shown(open_page("viewer", why="film-x"))
