@@ -22,7 +22,7 @@ from core.labels.plan import Evidences, estimate
 from core.labels.runner import label_neurons
 from core.labels.stored import LABELLED, jobs, read_labels
 from tests.core.labels.planted import N_THEMES, PRICE, large, plan, planted, strongest
-from tests.llm_server import WHOLE, Call, LLMServer, faults, honest, obedient
+from tests.llm_server import WHOLE, Call, LLMServer, faults, honest, items_of, obedient
 
 FAILING = (
     "rate_limited",
@@ -217,6 +217,21 @@ def test_stopping_keeps_what_is_finished_and_lets_calls_under_way_end(tmp_path: 
         assert server.stats()["twice"] == 0 and server.stats()["calls"] == server.stats()["answered"]
 
 
+def test_a_run_that_is_stopped_early_takes_no_label_away(tmp_path: Path) -> None:
+    run = planted(tmp_path, 20)
+
+    def stop(_stage, _done, _total, _numbers) -> None:
+        raise KeyboardInterrupt
+
+    with LLMServer() as server:
+        made = label_neurons(run, plan(server.base_url))
+        with pytest.raises(KeyboardInterrupt):
+            label_neurons(run, plan(server.base_url), stop)
+        label_neurons(run, plan(server.base_url, limit=2))
+    kept = read_labels(run.workspace, run.id)
+    assert kept is not None and kept.named == made.named
+
+
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGKILL])
 def test_killed_and_resumed_no_call_is_lost_and_none_that_was_answered_is_made_again(
     sign: signal.Signals, tmp_path: Path
@@ -328,13 +343,13 @@ DERIVED = {"base64", "rot13", "initials"}
 """What is answered stands nowhere in the title: only the screen keeps it out."""
 
 
-def ordered(tmp_path: Path, n: int = N_THEMES) -> tuple:
+def ordered(tmp_path: Path, names: list[str]) -> tuple:
     """Give a run in which each order is the title of the strongest item of some neuron, and the reader that obeys."""
+    n = N_THEMES
     plain = planted(tmp_path, n + 1)
-    names = list(ORDERS)
     titles = {strongest(plain, k % n, k // n): ORDERS[name][0] for k, name in enumerate(names)}
-    assert len(titles) == len(ORDERS) >= 20
-    reader = obedient({marker: payload for _, marker, payload in ORDERS.values()})
+    assert len(titles) == len(names)
+    reader = obedient({marker: payload for _, marker, payload in (ORDERS[name] for name in names)})
     return planted(tmp_path, n + 1, titles=titles), reader
 
 
@@ -344,7 +359,8 @@ def holds(label: str, payload: str) -> bool:
 
 
 def test_a_title_that_gives_orders_never_becomes_a_label_even_of_a_reader_that_obeys(tmp_path: Path) -> None:
-    run, reader = ordered(tmp_path)
+    assert len(ORDERS) >= 20
+    run, reader = ordered(tmp_path, list(ORDERS))
     with LLMServer(reader=reader) as server:
         made = label_neurons(run, plan(server.base_url))
         obeyed = {p for _, m, p in ORDERS.values() if any(m in call.user for call in server.calls)}
@@ -358,14 +374,39 @@ def test_without_the_screen_what_a_title_says_still_never_becomes_a_label(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(evidence_module, "gives_orders", lambda _text: False)
-    run, reader = ordered(tmp_path)
+    literal = [name for name in ORDERS if name not in DERIVED]
+    run, reader = ordered(tmp_path, literal)
     with LLMServer(reader=reader) as server:
         made = label_neurons(run, plan(server.base_url))
-        obeyed = {n for n, (_, m, _p) in ORDERS.items() if any(m in call.user for call in server.calls)}
+        obeyed = {name for name in literal if any(ORDERS[name][1] in call.user for call in server.calls)}
     assert len(obeyed) >= 20
     stored = made.frame["label"] + " " + made.frame["description"] + " " + made.frame["detail"]
-    literal = [p for name, (_, _, p) in ORDERS.items() if name not in DERIVED]
-    assert [(t, p) for t in stored for p in literal if holds(t, p)] == []
+    assert [(t, name) for t in stored for name in literal if holds(t, ORDERS[name][2])] == []
+    assert labelled_truly(run, made) == N_THEMES
+
+
+def test_an_order_to_say_what_stands_in_no_title_is_kept_out_by_the_screen_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit of what is guaranteed: an order that the screen does not know, and a model that works it out."""
+    run, reader = ordered(tmp_path, sorted(DERIVED))
+    with LLMServer(reader=reader) as server:
+        assert labelled_truly(run, label_neurons(run, plan(server.base_url))) == N_THEMES
+        monkeypatch.setattr(evidence_module, "gives_orders", lambda _text: False)
+        made = label_neurons(run, plan(server.base_url))
+    said = {label for j, label in made.named.items() if run.theme_of(j) not in label.casefold()}
+    assert said and said <= {ORDERS[name][2] for name in DERIVED}
+
+
+def test_a_label_that_repeats_a_title_costs_one_call_more_without_that_title(tmp_path: Path) -> None:
+    plain = planted(tmp_path, 2)
+    item = strongest(plain, 0)
+    run = planted(tmp_path, 2, titles={item: "Marzipanowl"})
+    with LLMServer(reader=obedient({"Marzipanowl": "Marzipanowl"})) as server:
+        assert labelled_truly(run, label_neurons(run, plan(server.base_url))) == 1
+        first, second = server.calls
+    hidden = [i["title"] for i in items_of(second.user)].count(None)
+    assert "Marzipanowl" in first.user and "Marzipanowl" not in second.user and hidden == 1
 
 
 def test_two_titles_with_the_same_order_are_still_too_few_and_three_of_one_neuron_are_its_evidence(
