@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from core.neurons import shards
 from core.neurons.shards import (
     LOWEST,
     QUANTILE_ERROR,
@@ -82,9 +83,9 @@ def test_any_split_into_shards_and_any_order_and_association_of_merges_is_one_pa
     whole = shard_stats(shard(acts, np.arange(N)), TOP)
     rows = rng.permutation(N)
     cuts = np.sort(rng.integers(0, N + 1, 6))  # some shards may be empty
-    shards = [shard(acts[part], part) for part in np.split(rows, cuts)]
-    same(stream_stats(shards, D, TOP), whole)
-    stats = [shard_stats(part, TOP) for part in shards]
+    parts = [shard(acts[part], part) for part in np.split(rows, cuts)]
+    same(stream_stats(parts, D, TOP), whole)
+    stats = [shard_stats(part, TOP) for part in parts]
     same(reduce(merge, stats), whole)
     same(reduce(lambda a, b: merge(b, a), reversed(stats)), whole)
     while len(stats) > 1:
@@ -183,7 +184,20 @@ def test_shards_hold_the_activations_of_the_sae(gate, normalisation):
     config = SAEConfig(d_in, d_sae, gate, 7 if gate == "topk" else 0, normalisation, gate != "relu")
     sae, X = SAE(config, *weights, threshold, 2.0), rng.normal(size=(n, d_in)).astype(np.float32)
     rows = rng.permutation(n)
-    shards = list(shards_of(sae, X.__getitem__, rows))
-    np.testing.assert_array_equal(np.concatenate([part.ids for part in shards]), rows)
-    np.testing.assert_allclose(sparse.vstack([part.acts for part in shards]).toarray(), sae.encode(X)[rows], atol=1e-5)
+    parts = list(shards_of(sae, X.__getitem__, rows))
+    np.testing.assert_array_equal(np.concatenate([part.ids for part in parts]), rows)
+    np.testing.assert_allclose(sparse.vstack([part.acts for part in parts]).toarray(), sae.encode(X)[rows], atol=1e-5)
     assert list(shards_of(sae, X.__getitem__, rows[:0])) == []
+
+
+def test_the_viewers_of_a_build_are_the_same_in_shards_of_seven(tiny_run, monkeypatch):
+    monkeypatch.setattr(shards, "SHARD_ROWS", 7)
+    parts, table = list(tiny_run.shards("viewers")), tiny_run.table
+    assert max(len(part.ids) for part in parts) == 7
+    stats = stream_stats(parts, tiny_run.sae.config.d_sae, 20)
+    np.testing.assert_array_equal(stats.top_ids, table.top_users)
+    np.testing.assert_array_equal(stats.n_firing, table.frame["n_users_firing"])
+    np.testing.assert_allclose(stats.total / stats.n_firing, table.frame["mean_activation"], rtol=1e-5)
+    some = next(tiny_run.shards("items", np.array([5, 3])))
+    probes = tiny_run.recommender.probe_items()[[5, 3]]
+    np.testing.assert_allclose(some.acts.toarray(), tiny_run.sae.encode(probes), atol=1e-5)
