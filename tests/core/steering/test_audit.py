@@ -7,6 +7,7 @@ import pytest
 
 from core.analyses.base import analyse, find
 from core.neurons.concepts import Concept, auc
+from core.recommenders.base import rank
 from core.runs import Run
 from core.seeding import generator
 from core.steering.audit import (
@@ -21,7 +22,8 @@ from core.steering.audit import (
     popularity_strata,
     stratified_auc,
 )  # fmt: skip
-from core.steering.lists import panel
+from core.steering.lists import N_LISTED, panel
+from core.steering.responses import STRENGTHS
 from tests.core.steering.scorers import Straight, fake_sae
 
 N_ITEMS, D, N_VIEWERS = 240, 8, 60
@@ -82,6 +84,19 @@ def test_the_choice_looks_at_one_half_and_every_figure_at_the_other() -> None:
     again = audit(concepts, items._replace(acts=acts), lens, seed=0)
     assert again["auc"][0] == honest["auc"][0] and again["rise"][0] == honest["rise"][0]
     assert again["auc_chosen"][0] == 1.0 > honest["auc"][0]
+
+
+def test_what_a_concept_gains_is_counted_in_ranked_lists_of_held_out_items() -> None:
+    concepts, items, lens = world()
+    row = audit(concepts, items, lens, seed=0).iloc[0]
+    naive = {}
+    for dose in (0.0, 0.5, STRENGTHS[-1]):
+        scores = lens.model.score(lens.viewers.embeddings + np.float32(dose) * lens.sae.W_dec[0])
+        scores[:, items.explore] = -np.inf
+        naive[dose] = concepts[0].mask[rank(scores, N_LISTED)].mean()
+    assert row["share"] == pytest.approx(naive[0.0])
+    assert row["slope"] == pytest.approx((naive[0.5] - naive[0.0]) / 0.5)
+    assert row["rise"] == pytest.approx(naive[STRENGTHS[-1]] - naive[0.0])
 
 
 def test_of_two_neurons_that_see_alike_the_one_that_moves_is_chosen() -> None:
