@@ -314,6 +314,11 @@ def kept(key: str) -> Any:
     return st.session_state.get(f"kept_{key}")
 
 
+def widget(key: str) -> Any:
+    """Give what a widget holds before it is drawn; None where it was not there."""
+    return st.session_state.get(key)
+
+
 def contrast(run: str) -> dict[str, str]:
     """Give what the address says of the two groups, else what was last chosen on this run."""
     named = {key: text for key in CONTRAST if (text := _first(key)) is not None}

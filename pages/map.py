@@ -1,6 +1,6 @@
 """Map: all concepts, or all titles, in one picture."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,6 +31,14 @@ MOST_ROWS = 1_000
 """Of the table under the map; a list that is saved has all."""
 
 
+class Picked(NamedTuple):
+    """What is selected on the map."""
+
+    ids: frozenset[int]
+    clicked: int | None
+    """The point of a click, where it was one, and no box or lasso."""
+
+
 def run() -> None:
     """Draw the page."""
     shown = current_run("Map", QUESTION)
@@ -41,24 +49,36 @@ def run() -> None:
     if made is None:
         show_missing(shown, "map")
         return
-    what, atlas, colour = show_choices(shown)
+    what = state.page_choice(WHAT, list(SHOWN), "concepts")
+    selected = picked(state.widget(f"map-{what}"))
+    if selected.clicked is not None:  # before anything is drawn: a point was clicked to be opened
+        leave_for(shown, what, selected.clicked)
+    atlas, colour = show_choices(shown, what)
     if not len(atlas.ids):
         show_note("There is nothing to place: no concept ever fires.")
         return
-    selected = show_map(shown, what, atlas, colour)
+    show_map(what, atlas, colour)
     show_note(takeaway(made, what))
+    rows = np.array([i for i in atlas.order if int(atlas.ids[i]) in selected.ids], int)
     with save:
-        show_save(shown, SAVED[what], text_ids(shown, what, atlas.ids[selected]), key="map")
-    show_table(shown, what, atlas, colour, selected)
+        show_save(shown, SAVED[what], text_ids(shown, what, atlas.ids[rows]), key="map")
+    show_table(shown, what, atlas, colour, rows)
 
 
-def show_choices(shown: Run) -> tuple[str, Atlas, Colour]:
-    """Draw the choice of what is placed and of the colours, and give them.
+def picked(event: Any) -> Picked:
+    """Read what the map's widget holds."""
+    found = event.selection if event else {"points": [], "box": [], "lasso": []}
+    ids = frozenset(int(np.ravel(point["customdata"])[0]) for point in found["points"] if "customdata" in point)
+    clicked = min(ids) if ids and not found["box"] and not found["lasso"] else None
+    return Picked(ids, clicked)
+
+
+def show_choices(shown: Run, what: str) -> tuple[Atlas, Colour]:
+    """Draw the choice of what is placed and of the colours, and give the points and the colour.
 
     Raises:
         ConfigError: The address names something that cannot be chosen.
     """
-    what = state.page_choice(WHAT, list(SHOWN), "concepts")
     atlas = cache.atlas(shown.id, "neurons" if what == "concepts" else "items")
     key = state.page_choice(COLOUR, list(atlas.colours), "genre")
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
@@ -71,7 +91,7 @@ def show_choices(shown: Run) -> tuple[str, Atlas, Colour]:
             key=state.show_choice(COLOUR, key), on_change=state.take_page_choice, args=(COLOUR,),
             help=atlas.colours[key].help,
         )  # fmt: skip
-    return what, atlas, atlas.colours[key]
+    return atlas, atlas.colours[key]
 
 
 def take_what() -> None:
@@ -80,14 +100,10 @@ def take_what() -> None:
     state.set_page_choice(COLOUR, None)
 
 
-def show_map(shown: Run, what: str, atlas: Atlas, colour: Colour) -> np.ndarray:
-    """Draw the map and give the places of the points that a box or a lasso holds; a click leaves for the point's page.
-
-    Returns:
-        (n_selected,) in the order of the atlas, empty where nothing is selected.
-    """
+def show_map(what: str, atlas: Atlas, colour: Colour) -> None:
+    """Draw the map; what a box, a lasso or a click selects is read before it is drawn again, see `picked`."""
     with st.container(border=True, key="map"):
-        event: Any = st.plotly_chart(
+        st.plotly_chart(
             map_figure(atlas, colour, dark=is_dark(), unit="of viewers"), key=f"map-{what}", on_select="rerun",
             selection_mode=("points", "box", "lasso"),
             config={
@@ -95,11 +111,6 @@ def show_map(shown: Run, what: str, atlas: Atlas, colour: Colour) -> np.ndarray:
                 "modeBarButtons": [["pan2d", "select2d", "lasso2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]],
             },
         )  # fmt: skip
-    found = event.selection
-    ids = {int(np.ravel(point["customdata"])[0]) for point in found["points"] if "customdata" in point}
-    if ids and not found["box"] and not found["lasso"]:
-        leave_for(shown, what, min(ids))
-    return np.array([i for i in atlas.order if int(atlas.ids[i]) in ids], int)
 
 
 def leave_for(shown: Run, what: str, id_: int) -> None:
