@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from core.labels.keywords import keyword_labels, term_scores
+from core.labels.split import explaining
 from core.neurons.concepts import top_firing
 from tests.core.catalogues import catalogue
 
@@ -81,6 +82,13 @@ def test_names_by_audience_say_so_and_never_speak_of_popularity(dataset):
     names = keyword_labels(top, np.where(top >= 0, 1.0, np.nan), dataset, audience=np.array([True, True]))
     assert names[0] == "Fans of Horror"
     assert "Mainstream hits" not in names[1]
+
+
+def test_held_out_titles_have_no_part_in_a_name(dataset):
+    explain = explaining(dataset.items.ids)
+    fired = INDEX < 120
+    genres = [["Horror"] if f and e else ["Comedy"] if f else ["Drama"] for f, e in zip(fired, explain, strict=True)]
+    assert label(catalogue(genres, histories=[list(range(N))] * 2), fired) == ["Horror"]
 
 
 def test_shuffled_facts_lose_the_name(dataset):

@@ -21,7 +21,8 @@ N = 400
 INDEX = np.arange(N)
 EXPLAIN = INDEX % 5 < 3
 HORROR = Fact("Horror", "genre", INDEX < 100)
-LIKENESS = sparse.csr_matrix(np.stack([INDEX < 150, INDEX >= 150], axis=1).astype(np.float32))
+ALIKE = (INDEX < 100) | (INDEX >= 350)
+LIKENESS = sparse.csr_matrix(np.stack([ALIKE, ~ALIKE], axis=1).astype(np.float32))
 COUNTS = np.arange(N)[::-1] + 1
 
 
@@ -50,7 +51,7 @@ def test_half_of_the_negatives_are_hard_alike_of_the_neighbour_and_as_popular():
     sample = drawn()
     assert len(sample.random) == 8 and len(sample.hard) == 8
     alike, theirs = sample.hard[:3], sample.hard[3:6]
-    assert ((alike >= 100) & (alike < 150)).all() and ((theirs >= 300) & (theirs < 310)).all()
+    assert (alike >= 350).all() and ((theirs >= 300) & (theirs < 310)).all()
     assert (COUNTS[sample.hard[6:]] >= 150).all()  # the positives are the most consumed titles
 
 
