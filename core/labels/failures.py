@@ -25,6 +25,15 @@ class Failure(StrEnum):
     NOT_REACHED = "the run was stopped before"
 
 
+OF_ANSWERS = frozenset(
+    {
+        Failure.DECLINED, Failure.TRUNCATED, Failure.EMPTY, Failure.UNREADABLE, Failure.INVALID,
+        Failure.WRONG_EVIDENCE, Failure.UNSUPPORTED,
+    }
+)  # fmt: skip
+"""Failures of answers that are kept: without being told to, nobody asks again."""
+
+
 class CallFailedError(Exception):
     """A call gave no answer; the next one may.
 

@@ -7,6 +7,7 @@ off: they would call again without a reservation, and the cap could be passed.
 import asyncio
 import contextlib
 import email.utils
+import hashlib
 import json
 import random
 import time
@@ -88,16 +89,17 @@ class Client:
         kept = None if fresh else self._calls.find(key)
         if kept is not None:
             return kept
+        mark = str(time.time_ns()) if fresh else ""
         async with self._finding_out:
             if not self._known:  # one call finds out how to ask; the others wait for it
-                return await self._with_retries(question, key)
-        return await self._with_retries(question, key)
+                return await self._with_retries(question, key, mark)
+        return await self._with_retries(question, key, mark)
 
-    async def _with_retries(self, question: Question, key: str) -> Reply:
+    async def _with_retries(self, question: Question, key: str, mark: str) -> Reply:
         for attempt in range(N_RETRIES + 1):
             await self._wait(self._pause_until - time.monotonic())
             try:
-                reply = await self._in_a_dialect(question, key)
+                reply = await self._in_a_dialect(question, key, mark)
             except _PassingError as failed:
                 if attempt == N_RETRIES or failed.wait_s > LONGEST_WAIT_S:
                     raise self._given_up(failed.failure) from None
@@ -111,12 +113,12 @@ class Client:
                 return reply
         raise AssertionError("the last attempt returns or raises")
 
-    async def _in_a_dialect(self, question: Question, key: str) -> Reply:
+    async def _in_a_dialect(self, question: Question, key: str, mark: str) -> Reply:
         tried = {self.dialect}
         dialect = self.dialect
         while True:
             try:
-                reply = await self._call(dialect.body(question, self._endpoint.model), question, key)
+                reply = await self._call(dialect.body(question, self._endpoint.model), question, key, mark)
             except openai.APIStatusError as error:
                 other = (
                     None if self._known else next((d for d in dialect.plainer(_text(error)) if d not in tried), None)
@@ -129,14 +131,15 @@ class Client:
                 self.dialect = dialect
                 return reply
 
-    async def _call(self, body: dict[str, Any], question: Question, key: str) -> Reply:
+    async def _call(self, body: dict[str, Any], question: Question, key: str, mark: str) -> Reply:
         """Make one call: reserve, write down, call, settle."""
-        most = most_tokens([json.dumps(body, ensure_ascii=False)], question.max_tokens)
+        written = json.dumps(body, ensure_ascii=False)
+        most = most_tokens([written], question.max_tokens)
         reserved = await self._cap.reserve(most)
         call = self._calls.begin(self._job, reserved)
         used, reply = reserved, None  # what holds when nobody learns how the call ended
         try:
-            text = await self._send(body, key)
+            text = await self._send(body, hashlib.sha256(f"{mark}{written}".encode()).hexdigest())
             reply = _reply(text, most, self._cap)
             if reply is not None:
                 used = self._cap.usage(reply.tokens)
@@ -160,9 +163,9 @@ class Client:
             raise CallFailedError(Failure.INVALID, "The answer held the key.")
         return reply
 
-    async def _send(self, body: dict[str, Any], key: str) -> str:
-        # Servers that know this header bill a call that comes twice once.
-        options: openai.RequestOptions = {"headers": {"Idempotency-Key": key}}
+    async def _send(self, body: dict[str, Any], once: str) -> str:
+        # Servers that know this header bill a call that comes twice, after a cut or a kill, once.
+        options: openai.RequestOptions = {"headers": {"Idempotency-Key": once}}
         async with asyncio.timeout(self._timeout_s):
             response = await self._sdk.post(PATH, cast_to=httpx2.Response, body=body, options=options)
         return response.text

@@ -17,7 +17,7 @@ import pandas as pd
 from core.errors import UserError
 from core.labels.calls import Calls, now
 from core.labels.costs import Cap, CapReachedError, Tokens
-from core.labels.failures import Failure
+from core.labels.failures import OF_ANSWERS, Failure
 from core.labels.llm import Client
 from core.labels.namer import Outcome, against, name
 from core.labels.plan import Evidences, Plan
@@ -150,7 +150,8 @@ class _Labelling:
         return sorted(self._groups)
 
     def _failed_before(self, neuron: int) -> bool:
-        return self._before is not None and neuron in {j for part in self._before.failed.values() for j in part}
+        """Say whether answers about a neuron are kept and none could be used."""
+        return self._before is not None and any(neuron in self._before.failed.get(why, ()) for why in OF_ANSWERS)
 
     def _tell(self, stage: str, done: int, total: int) -> None:
         if time.monotonic() - self._saved_at > SAVE_EVERY_S:
