@@ -9,7 +9,9 @@ from dashboard.escape import for_html
 
 TITLE = "What a dose of it brings"
 _THICK = 0.9
-"""Half the height of a line, in hundredths of the chart's height."""
+"""Half the height of a level line, in hundredths of the chart's height."""
+_ASPECT = 0.5
+"""Height of a chart by its width, about."""
 
 
 def points(share: float, digits: int = 1) -> str:
@@ -118,7 +120,9 @@ def _area(x: np.ndarray, low: np.ndarray, high: np.ndarray, kind: str) -> str:
 
 
 def _line(x: np.ndarray, y: np.ndarray, kind: str) -> str:
-    half = _THICK / 100
+    """Give a line of one thickness: where it is steep, its height is more."""
+    steep = np.hypot(1, _ASPECT * np.diff(y) / np.diff(x))
+    half = _THICK / 100 * (np.append(steep, steep[-1]) + np.append(steep[0], steep)) / 2
     return _area(x, y - half, y + half, kind)
 
 
