@@ -60,7 +60,8 @@ def examples_of(
     counts: np.ndarray,
     seed: int,
     neuron: int,
-    n: int = 8,
+    n_top: int = 8,
+    n: int = 5,
 ) -> Examples:
     """Choose examples of one neuron; the same seed gives the same ones.
 
@@ -76,12 +77,13 @@ def examples_of(
         counts: (n_items,) how often each item was consumed.
         seed: Of the run.
         neuron: Its index, for the seed.
-        n: How many of each.
+        n_top: How many of the strongest.
+        n: How many of each band, and of the near misses.
     """
     firing = np.flatnonzero(acts > 0)
     order = firing[np.argsort(-acts[firing], kind="stable")]
     shown: Counter[int] = Counter()
-    top = at_most(order, series, n, shown)
+    top = at_most(order, series, n_top, shown)
     above = 1 - (np.arange(order.size) + 0.5) / max(order.size, 1)
     bands = {}
     for name, (low, high) in BANDS.items():

@@ -14,7 +14,7 @@ def given(acts: np.ndarray, facts: np.ndarray | None = None, n: int = 4, seed: i
     """Give examples of neuron 3 over items that are no series and share `facts` (none by default)."""
     known = sparse.csr_matrix(np.zeros((len(acts), 1), np.float32) if facts is None else facts.astype(np.float32))
     values = {"series": np.arange(len(acts)), "counts": np.zeros(len(acts), np.int64)} | more
-    return examples_of(np.asarray(acts, np.float32), facts=known, seed=seed, neuron=3, n=n, **values)
+    return examples_of(np.asarray(acts, np.float32), facts=known, seed=seed, neuron=3, n_top=n, n=n, **values)
 
 
 def test_each_band_holds_items_of_its_percentiles_strongest_first() -> None:
