@@ -36,7 +36,7 @@ QUESTION = "Which concepts does this title stand for, and who likes it?"
 ITEM = "item"
 TASTE, HISTORY = "taste", "history"
 """Ways to make groups of viewers (see `core.neurons.groups`) that need no attributes."""
-N_NEIGHBOURS, N_SHARED, N_PUSHING, N_ATTRIBUTES, N_CONCEPTS = 8, 2, 6, 8, 8
+N_NEIGHBOURS, N_SHARED, N_PUSHING, N_ATTRIBUTES, N_CONCEPTS = 6, 2, 5, 8, 8
 
 
 def run() -> None:
@@ -194,13 +194,10 @@ def show_alike(shown: Run, item: int, found: Alike, both: set[int]) -> None:
     for other, cosine in zip(found.items, found.cosines, strict=True):
         common = [named(str(labels.iloc[j]), int(j)) for j in shared(cache.codes(shown.id), item, int(other), N_SHARED)]
         mark = "• " if int(other) in both else ""
+        words = " and ".join(f"“{one_line(c, 50)}”" for c in common)
         with st.container(gap=None):
-            with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-                item_link(shown.dataset.items.ids[other], f"{mark}{titles[other]}", years[other])
-                show_note(number(float(cosine)), width="content")
-            show_note(
-                f"Shares {' and '.join(f'“{one_line(c, 50)}”' for c in common)}" if common else "Shares no concept"
-            )
+            item_link(shown.dataset.items.ids[other], f"{mark}{titles[other]}", years[other])
+            show_note(f"{number(float(cosine))} · {f'shares {words}' if words else 'shares no concept'}")
 
 
 def show_audience(shown: Run, item: int) -> None:
