@@ -139,12 +139,24 @@ def term_scores(top_items: np.ndarray, top_item_acts: np.ndarray, masks: np.ndar
     share = np.asarray(chosen @ masks.T.astype(np.float64)).T
 
     base = masks.mean(axis=1)[:, None]
+    return np.where(size > 0, log_odds_z(share, base, size, n_items), 0), share
+
+
+def log_odds_z(share: np.ndarray, base: np.ndarray, size: np.ndarray, n_items: int) -> np.ndarray:
+    """Give the z-scores of `term_scores`.
+
+    Args:
+        share: Of the top items, for each term.
+        base: Of the catalogue.
+        size: Effective number of top items, above 0.
+        n_items: Of the catalogue.
+    """
     prior = PRIOR_ITEMS * (base * n_items + 0.5) / (n_items + 1)  # a term of all items or none: finite
     with_term, without = share * size + prior, (1 - share) * size + PRIOR_ITEMS - prior
     catalogue_with, catalogue_without = base * n_items + prior, (1 - base) * n_items + PRIOR_ITEMS - prior
     log_odds = np.log(with_term / without) - np.log(catalogue_with / catalogue_without)
     deviation = np.sqrt(1 / with_term + 1 / without + 1 / catalogue_with + 1 / catalogue_without)
-    return np.where(size > 0, log_odds / deviation, 0), share
+    return np.asarray(log_odds / deviation)
 
 
 class _Fitter:
@@ -153,7 +165,8 @@ class _Fitter:
     def __init__(self, dataset: Dataset, concepts: Sequence[Concept], explain: np.ndarray, n_like: int) -> None:
         self.known: list[Fact] = facts_known(dataset, concepts)
         masks = [fact.mask for fact in self.known]
-        self.masks = np.array(masks, np.float32).reshape(len(masks), dataset.n_items)
+        self.masks = np.asfortranarray(np.array(masks, np.float32).reshape(len(masks), dataset.n_items))
+        self.base = self.masks.mean(axis=1)
         self.histories = sparse.csc_matrix(dataset.matrix())
         self.titles, self.explain = dataset.titles(), np.flatnonzero(explain)
         self.likeness = facts_of(concepts, dataset.n_items)
@@ -173,16 +186,24 @@ class _Fitter:
             return []
         alike = like(items[: self.n_like].tolist(), self.histories, self.titles)
         facts = [*self.known, *alike]
-        masks = np.vstack([self.masks, *(fact.mask[None] for fact in alike)]).astype(np.float32)
-        z, share = term_scores(items[None], acts[None], masks)
-        leads = (z[:, 0] >= SIGNIFICANT_Z) & (share[:, 0] >= MIN_SHARE)
-        telling = (z[:, 0] >= TELLING_Z) & (share[:, 0] >= MIN_SHARE / 2)
+        base = np.append(self.base, [fact.mask.mean() for fact in alike])
+        held = self._held(alike, items)
+        size, share = acts.sum() ** 2 / (acts**2).sum(), held @ (acts / acts.sum())
+        z = log_odds_z(share, base, size, len(self.titles))
+        leads = (z >= SIGNIFICANT_Z) & (share >= MIN_SHARE)
+        telling = (z >= TELLING_Z) & (share >= MIN_SHARE / 2)
         if fans:
             leads[[fact.kind in ("popularity", "like") for fact in facts]] = False
             telling &= leads
-        weight = acts * acts.sum() / max(float((acts**2).sum()), 1e-12)
-        found = fit_rules(facts, masks, leads, telling, (items, weight), self._apart(neuron, items, acts, top))
+        others, other_weight = self._apart(neuron, items, acts, top)
+        found = fit_rules(
+            facts, leads, telling, (held, acts * size / acts.sum()), (self._held(alike, others), other_weight)
+        )
         return [fit for fit in found if fit.score >= max(MIN_SCORE, found[0].score - MAX_WORSE)]
+
+    def _held(self, alike: Sequence[Fact], items: np.ndarray) -> np.ndarray:
+        """Give (n_facts, n_items) float32: which fact holds for which of some items."""
+        return np.vstack([self.masks[:, items], *(fact.mask[None, items] for fact in alike)]).astype(np.float32)
 
     def _apart(
         self, neuron: int, items: np.ndarray, acts: np.ndarray, top: np.ndarray

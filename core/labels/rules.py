@@ -74,7 +74,6 @@ def _either(facts: Sequence[Fact]) -> str:
 
 def fit_rules(
     facts: Sequence[Fact],
-    masks: np.ndarray,
     leads: np.ndarray,
     telling: np.ndarray,
     positives: tuple[np.ndarray, np.ndarray],
@@ -89,16 +88,15 @@ def fit_rules(
 
     Args:
         facts: What rules are made of.
-        masks: (n_facts, n_items) float32 of their masks.
         leads: (n_facts,) bool: the facts that may stand first.
         telling: (n_facts,) bool: the facts that may follow an "or".
-        positives: Items, and what each counts; the weights sum to the effective number of items.
-        negatives: Items and weights.
+        positives: (n_facts, n_positives) float32, which fact holds for which, and what each counts; weights sum
+            to the effective number of items.
+        negatives: The same of the others.
     """
-    (pos, pos_weight), (neg, neg_weight) = positives, negatives
-    if not leads.any() or not pos.size or not neg.size:
+    (P, pos_weight), (N, neg_weight) = positives, negatives
+    if not leads.any() or not pos_weight.size or not neg_weight.size:
         return []
-    P, N = masks[:, pos], masks[:, neg]
     wp, wn = pos_weight.astype(np.float32), neg_weight.astype(np.float32)
     n_pos, n_neg = float(wp.sum()), float(wn.sum())
 

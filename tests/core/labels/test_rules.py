@@ -71,8 +71,9 @@ def test_the_best_rule_is_the_one_that_trying_all_finds(seed):
     wanted = Rule(tuple(facts[:3]), ("or", "and")).holds() ^ (draw.random(N) < 0.05)
     positives, negatives = np.flatnonzero(wanted), np.flatnonzero(~wanted)
     every = np.ones(5, bool)
-    weights = (positives, np.ones(len(positives))), (negatives, np.ones(len(negatives)))
-    found = fit_rules(facts, np.array([f.mask for f in facts], np.float32), every, every, *weights)
+    masks = np.array([f.mask for f in facts], np.float32)
+    parts = [(masks[:, some], np.ones(len(some))) for some in (positives, negatives)]
+    found = fit_rules(facts, every, every, *parts)
     assert found[0].score == pytest.approx(best_by_hand(facts, positives, negatives), abs=1e-6)
     assert [f.score for f in found] == sorted((f.score for f in found), reverse=True)
     assert len({f.rule.name for f in found}) == len(found)
@@ -82,16 +83,13 @@ def test_a_fact_that_is_not_clear_never_stands_first_and_one_that_does_not_tell_
     facts = [HORROR, EIGHTIES]
     masks = np.array([f.mask for f in facts], np.float32)
     wanted = (INDEX < 60) | (INDEX % 2 == 0)
-    parts = (np.flatnonzero(wanted), np.ones(wanted.sum())), (np.flatnonzero(~wanted), np.ones((~wanted).sum()))
+    parts = [(masks[:, some], np.ones(some.sum())) for some in (wanted, ~wanted)]
     horror, both = np.array([True, False]), np.array([True, True])
-    assert fit_rules(facts, masks, both, both, *parts)[0].rule.name == "Horror or 1980s"
-    assert all(f.rule.facts[0] is HORROR for f in fit_rules(facts, masks, horror, both, *parts))
-    assert all(
-        f.rule.name != "Horror or 1980s"
-        for f in fit_rules(facts, masks, both, horror, *parts)
-        if f.rule.facts[0] is HORROR
-    )
-    assert fit_rules(facts, masks, ~both, both, *parts) == []
+    assert fit_rules(facts, both, both, *parts)[0].rule.name == "Horror or 1980s"
+    assert all(f.rule.facts[0] is HORROR for f in fit_rules(facts, horror, both, *parts))
+    after_horror = [f.rule for f in fit_rules(facts, both, horror, *parts) if f.rule.facts[0] is HORROR]
+    assert after_horror and all(rule.name != "Horror or 1980s" for rule in after_horror)
+    assert fit_rules(facts, ~both, both, *parts) == []
 
 
 def test_eras_popularity_and_words_are_made_of_the_catalogue():
