@@ -7,6 +7,7 @@ COMMANDS = (
     ["tests.benchmarks.quality"],
     ["tests.benchmarks.page_times", "data/workspaces/benchmarks"],
     ["tests.benchmarks.live_steering"],
+    ["tests.benchmarks.explore_times"],
 )
 
 if __name__ == "__main__":
