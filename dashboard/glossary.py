@@ -263,13 +263,13 @@ TERMS = {
         "Points of the list gained as far as the sliders go: three strong activations.",
     ),
     "label_random": Term(
-        "Told from random titles",
+        "Told at random",
         "(held-out titles among the 20 strongest that the label names + silent ones that it does not) / 2, as shares",
         "Balanced accuracy on titles that no label was made from, median over the concepts that can be tested. A label "
         "that claims nothing gets 0.5, as a coin does.",
     ),
     "label_hard": Term(
-        "Told from similar titles",
+        "Told from similar",
         "the same against silent titles like its own, of its neighbour, or as popular",
         "Random titles are easy: any horror label tells horror films from others. These are not.",
     ),

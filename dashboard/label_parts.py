@@ -24,7 +24,7 @@ from dashboard.panels import Metric, show_card, show_metrics, show_note, show_se
 from dashboard.saving import show_label_editor
 from dashboard.trust_card import show_trust_card
 
-N_TITLES, N_PAIRS = 8, 200
+N_TITLES, N_PAIRS = 8, 500
 REFRESH_S = 3
 
 
@@ -196,7 +196,8 @@ def _show_old_and_new(shown: Run, bench: Bench, found: Labels) -> None:
         return
     view = pd.DataFrame(rows)
     form = st.column_config.NumberColumn(format="%.2f", width=95)
-    with st.expander(f"Old and new, {len(view):,} concepts"):
+    first = f", the first of {len(found.named):,}" if len(found.named) > N_PAIRS else ""
+    with st.expander(f"Old and new, {len(view):,} concepts{first}"):
         st.dataframe(
             view.drop(columns="better"), hide_index=True, height=min(38 + 35 * len(view), 388),
             column_config={name: form for name in view if name.endswith(("random", "similar"))},

@@ -80,8 +80,8 @@ def show_strip(made: Made, cards: pd.DataFrame) -> None:
     show_metrics(
         [
             Metric("label_holds", f"{confirmed:,} of {metrics['n_tested']:,}", f"{metrics['n_alive']:,} alive"),
-            Metric("label_random", number(measured(ours, "random")), f"median of {ours['n']:,}; chance 0.5"),
-            Metric("label_hard", number(measured(ours, "hard")), f"median of {ours['n']:,}; chance 0.5"),
+            Metric("label_random", number(measured(ours, "random")), f"median of {ours['n']:,}"),
+            Metric("label_hard", number(measured(ours, "hard")), f"median of {ours['n']:,}"),
             Metric("label_null", number(measured(ours, "random_shuffled")), "against random titles"),
             Metric(
                 "label_coverage", percent(measured(named_share, "share")),

@@ -69,8 +69,8 @@ def test_the_page_shows_what_was_measured(run: Run) -> None:
     assert made is not None
     app = open_page("labels")
     page, ours = shown(app), made.metrics["sources"]["keyword"]
-    assert metric(app, "Told from random titles") == f"{ours['random']:.2f}"
-    assert metric(app, "Told from similar titles") == f"{ours['hard']:.2f}"
+    assert metric(app, "Told at random") == f"{ours['random']:.2f}"
+    assert metric(app, "Told from similar") == f"{ours['hard']:.2f}"
     confirmed = int(made.tables["cards"]["status"].isin(["holds", "reads"]).sum())
     assert metric(app, "Confirmed labels") == f"{confirmed} of {made.metrics['n_tested']}"
     assert "TF-IDF, a tag as document" in page and "No model was asked" in page and "Nobody rated a label yet" in page
