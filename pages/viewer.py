@@ -11,7 +11,7 @@ from core.steering.compare import compare
 from core.steering.portrait import Split, active_concepts
 from core.steering.steering import Steering
 from dashboard import cache, state
-from dashboard.charts import number, percent
+from dashboard.charts import number, percent, signed
 from dashboard.charts_portrait import Column, Part, lists_html, waterfall_figure
 from dashboard.glossary import help_of
 from dashboard.listing import named
@@ -200,7 +200,7 @@ def show_pushes(shown: Run, split: Split, n: int) -> None:
         waterfall_figure(
             f"The {n} listed titles against the others",
             f"On average a listed title scores {number(total)} more than the others, {number(float(inside[0]))} of it "
-            f"without any concept.{lead} The SAE cannot explain {number(float(inside[3]))}.",
+            f"without any concept.{lead} The SAE cannot explain {signed(float(inside[3]))}.",
             parts, "Difference of the means", "Score",
         )
     )  # fmt: skip
@@ -232,7 +232,7 @@ def show_title_parts(shown: Run, split: Split, original: np.ndarray) -> None:
     show_figure(
         waterfall_figure(
             words[chosen],
-            f"It scores {number(float(split.score[place]))}{why}. The SAE cannot explain {number(rest)}.",
+            f"It scores {number(float(split.score[place]))}{why}. The SAE cannot explain {signed(rest)}.",
             parts, "Score", "Score",
         )
     )  # fmt: skip
