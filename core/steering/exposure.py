@@ -7,6 +7,9 @@ import numpy as np
 from core.recommenders.base import Recommender
 from core.steering.lists import N_LISTED, Panel, steered_lists
 
+_CHUNK = 64
+"""Neurons whose lists are counted at a time."""
+
 
 def exposure_changes(
     model: Recommender,
@@ -37,13 +40,14 @@ def exposure_changes(
     """
     member = np.vstack([masks.T.astype(np.float32), np.zeros((1, len(masks)), np.float32)])  # -1, no item, is the last
     out = np.zeros((len(neurons), len(masks)), np.float32)
-    for row, j in enumerate(neurons):
-        lists = steered_lists(model, viewers, W_dec[j], np.array([0.0, strengths[j]]), N_LISTED)
-        seen = np.zeros((2, len(member)))
-        for step in (0, 1):
-            shown = lists[:, step]
-            listed = np.maximum((shown >= 0).sum(axis=1, keepdims=True), 1)
-            np.add.at(seen[step], shown, np.broadcast_to(1 / listed, shown.shape))
-        out[row] = (seen[1] - seen[0]) @ member / max(viewers.n, 1)
-        told(row + 1)
+    for start in range(0, len(neurons), _CHUNK):
+        part = neurons[start : start + _CHUNK]
+        shown = np.zeros((len(part), len(member)), np.float32)  # in what share of the lists' places each item stands
+        for row, j in enumerate(part):
+            lists = steered_lists(model, viewers, W_dec[j], np.array([0.0, strengths[j]]), N_LISTED)
+            for step, sign in ((0, -1.0), (1, 1.0)):
+                listed = np.maximum((lists[:, step] >= 0).sum(axis=1, keepdims=True), 1)
+                np.add.at(shown[row], lists[:, step], np.broadcast_to(sign / listed, lists[:, step].shape))
+            told(start + row + 1)
+        out[start : start + len(part)] = shown @ member / max(viewers.n, 1)
     return out
