@@ -158,7 +158,7 @@ def beside(xy: np.ndarray, names: Sequence[str]) -> list[str]:
     if n < 1:
         return [""] * len(xy)
     near = cKDTree(xy).query(xy, n + 1)[1]
-    return [" · ".join(names[j] for j in row if j != i)[:200] for i, row in enumerate(near)]
+    return ["; ".join(names[j] for j in row if j != i)[:200] for i, row in enumerate(near)]
 
 
 def _kinds(title: str, sentence: str, of: np.ndarray) -> Colour:

@@ -122,7 +122,7 @@ def label_annotations(atlas: Atlas, *, dark: bool) -> list[dict[str, Any]]:
     return [
         {
             "x": float(atlas.xy[i, 0]), "y": float(atlas.xy[i, 1]), "text": for_html(names[i]), "showarrow": False,
-            "yshift": 13, "font": {"size": 12, "color": INK[dark]}, "bgcolor": ground, "borderpad": 1,
+            "yshift": 17, "font": {"size": 12, "color": INK[dark]}, "bgcolor": ground, "borderpad": 1,
         }
         for i in chosen
     ]  # fmt: skip

@@ -84,7 +84,7 @@ DRAWN = """([ready, before]) => {
   const said = Number(note.split(' ')[0].replaceAll(',', ''));
   return Number(grid.getAttribute('aria-rowcount')) === Math.min(said, 1000) + 1 && note;
 }"""
-"""Whether the sentence above the table is another one, the table has as many rows as it says, and the script stopped."""
+"""Whether the sentence above the table is another one, the table has as many rows as it says and the script stopped."""
 PLACE = """(k) => {
   const chart = document.querySelector('.js-plotly-plot'), box = chart.getBoundingClientRect();
   const { xaxis, yaxis } = chart._fullLayout, trace = chart._fullData.find(t => t.customdata.length > k);

@@ -153,7 +153,7 @@ def test_the_points_of_concepts_follow_the_list_and_those_of_titles_the_catalogu
     assert items.colours["concepts"].of.tolist() == counts.tolist()
     assert items.colours["genre"].said[:3] == [placed.dataset.item_table["genres"].iloc[i][0] for i in range(3)]
     gaps = np.linalg.norm(items.xy - items.xy[7], axis=1)
-    assert items.beside[7].split(" · ") == [items.names[i] for i in np.argsort(gaps)[1:4]]
+    assert items.beside[7].split("; ") == [items.names[i] for i in np.argsort(gaps)[1:4]]
 
 
 def test_of_many_kinds_the_most_frequent_have_a_colour(placed: Run) -> None:
