@@ -20,7 +20,9 @@ LISTED, CONSUMED, SAVED = "ids", "title", "saved"
 MOST_VALUES = 60
 """An attribute with more values, for example a postcode, makes no groups."""
 MOST_NUMBERS = 12
-"""A numeric attribute with more values is cut into fifths."""
+"""A numeric attribute with more values is cut into fifths, unless its values are codes."""
+MOST_CODES = 30
+"""So many whole numbers without a gap from 0 or 1 on are codes, of occupations for example, and not amounts."""
 _LEAST = 2
 _MOST_LISTED = 100_000
 """Names in a pasted list."""
@@ -195,7 +197,7 @@ def _values(column: pd.Series) -> dict[str, np.ndarray]:
     known = numbers[np.isfinite(numbers)]
     if known.size and known.size == column.notna().sum():
         distinct = np.unique(known)
-        if len(distinct) <= MOST_NUMBERS:
+        if len(distinct) <= MOST_NUMBERS or _are_codes(distinct):
             return {f"{value:g}": numbers == value for value in distinct}
         fifth = np.searchsorted(np.quantile(known, [0.2, 0.4, 0.6, 0.8]), numbers)
         masks = [np.isfinite(numbers) & (fifth == i) for i in range(5)]
@@ -209,6 +211,11 @@ def _values(column: pd.Series) -> dict[str, np.ndarray]:
     for user, row in enumerate(texts):
         has[[place[name] for name in row], user] = True
     return dict(zip(names, has, strict=True))
+
+
+def _are_codes(distinct: np.ndarray) -> bool:
+    n = len(distinct)
+    return n <= MOST_CODES and distinct[0] in (0, 1) and bool((distinct == distinct[0] + np.arange(n)).all())
 
 
 def _span(values: np.ndarray) -> str:

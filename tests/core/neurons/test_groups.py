@@ -50,6 +50,17 @@ def test_numbers_are_cut_into_fifths_and_few_ones_are_values(log: Dataset) -> No
     assert list(code.choices) == ["0", "1", "2", "3"]
 
 
+def test_codes_are_values_and_no_amounts(log: Dataset) -> None:
+    n = log.n_users
+    people = pd.DataFrame(
+        {"occupation": np.arange(n) % 21, "children": np.arange(n) % 21 * 2, "day": np.arange(n) % 31}
+    )
+    coded = replace(log, user_table=people)
+    assert list(kind(coded, "viewers", "by occupation").choices) == [str(code) for code in range(21)]
+    assert len(kind(coded, "viewers", "by children").choices) == 5  # with gaps: amounts
+    assert len(kind(coded, "viewers", "by day").choices) == 5  # too many
+
+
 def test_a_cell_may_hold_several_values(log: Dataset) -> None:
     likes = kind(log, "viewers", "by likes")
     assert list(likes.choices) == ["heist", "robots"]  # everybody likes a Western: nobody is left to compare with
