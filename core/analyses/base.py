@@ -49,8 +49,8 @@ KNOWN: dict[str, Analysis] = {
     ),
     "responses": Analysis("what a dose of each concept brings", "core.analyses.responses:make", 2),
     "audit": Analysis("which parts of the catalogue can be steered", "core.analyses.audit:make", 2),
-    "map": Analysis("the map", "core.analyses.map:make", 1),
     "trust": Analysis("how far the labels can be trusted", "core.analyses.trust:make", 1),
+    "map": Analysis("the map", "core.analyses.map:make", 1),
 }
 """In the order in which they are made: one may read those before it with `find`."""
 
