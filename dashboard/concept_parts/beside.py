@@ -1,4 +1,4 @@
-"""What stands beside a concept: the labels it had, and its similar, opposite and accompanying ones."""
+"""What stands beside a concept: its similar, opposite and accompanying ones, its labels and how far to trust them."""
 
 import streamlit as st
 
@@ -10,6 +10,7 @@ from dashboard.charts import number
 from dashboard.navigation import concept_link
 from dashboard.panels import show_missing, show_note, show_title
 from dashboard.saving import history_html, show_notes
+from dashboard.trust_card import show_trust_card
 
 N_NEAREST, N_OPPOSITE, N_TOGETHER = 6, 4, 5
 
@@ -30,6 +31,8 @@ def show_beside(shown: Run, j: int) -> None:
         history = cache.store().label_history(basis_of(shown.ids, "neurons"), j)
         st.html(history_html(history, str(shown.built_table.frame["label"].iloc[j])))
         show_notes(shown, "neurons", str(j))
+    with st.container(border=True, gap="small"):
+        show_trust_card(shown, j)
 
 
 def relatives_of(shown: Run) -> Relatives | None:

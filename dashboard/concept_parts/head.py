@@ -13,7 +13,6 @@ from core.workspace import to_plain
 from dashboard import cache, state
 from dashboard.briefs import show_concept_brief
 from dashboard.charts import number, percent, signed
-from dashboard.charts_response import points
 from dashboard.concept_parts.beside import relatives_of
 from dashboard.listing import STABILITY, around, named
 from dashboard.navigation import go, steer_edit
@@ -126,8 +125,9 @@ def slope_metric(shown: Run, j: int) -> Metric:
     response = Responses.from_saved(made.arrays, made.tables).of_neuron(j)
     if response is None:
         return Metric("steer_slope", number(float("nan")), "it was not measured")
-    note = f"{response.concept} [{signed(100 * response.slope_low, 1)}, {signed(100 * response.slope_high, 1)}]"
-    return Metric("steer_slope", points(response.slope), "cannot move lists" if response.flat else note)
+    ends = f"[{signed(100 * response.slope_low, 1)}, {signed(100 * response.slope_high, 1)}]"
+    note = "cannot move lists" if response.flat else f"points of {response.concept} {ends}"
+    return Metric("steer_slope", signed(100 * response.slope, 1), note)
 
 
 def show_stability(shown: Run, facts: Any) -> None:
