@@ -87,7 +87,8 @@ async def name(
     fault = Fault(Failure.EMPTY)
     try:
         for attempt in range(N_ANSWERS):
-            question = naming(case.evidence, catalogue, withheld, fault.remark, max_tokens, case.preset)
+            remark = _remark(fault, attempt)
+            question = naming(case.evidence, catalogue, withheld, remark, max_tokens, case.preset)
             reply = await client.ask(question, fresh)
             replies.append(reply)
             answer = read(reply, Answer)
@@ -113,23 +114,28 @@ async def _verified(outcome: Outcome, case: Case, catalogue: Catalogue, client: 
     if label is None or case.held_out is None or label.label == UNCLEAR:
         return outcome
     replies: list[Reply] = []
-    remark, max_tokens = "", MAX_TOKENS
+    fault, max_tokens = Fault(Failure.EMPTY), MAX_TOKENS
     try:
-        for _ in range(N_ANSWERS):
+        for attempt in range(N_ANSWERS):
             items = case.held_out.items
-            question = judging(label.label, label.description, items, catalogue, remark, max_tokens)
+            question = judging(label.label, label.description, items, catalogue, _remark(fault, attempt), max_tokens)
             replies.append(await client.ask(question, fresh))
             verdict = read(replies[-1], Verdict)
             ids = {f"T{n}": item for n, item in enumerate(case.held_out.items, 1)}
             if isinstance(verdict, Verdict) and set(verdict.fits) <= set(ids):
                 fits = {ids[name] for name in verdict.fits}
                 return replace(outcome, confidence=confidence(case.held_out, fits)).paid(replies)
-            remark = verdict.remark if isinstance(verdict, Fault) else f"Name ids from T1 to T{len(ids)}, nothing else."
-            cut = isinstance(verdict, Fault) and verdict.failure is Failure.TRUNCATED
-            max_tokens *= MORE_TOKENS if cut else 1
+            strange = Fault(Failure.WRONG_EVIDENCE, f"Name ids from T1 to T{len(ids)}, nothing else.")
+            fault = verdict if isinstance(verdict, Fault) else strange
+            max_tokens *= MORE_TOKENS if fault.failure is Failure.TRUNCATED else 1
     except CallFailedError:
         pass
     return outcome.paid(replies)
+
+
+def _remark(fault: Fault, attempt: int) -> str:
+    """Say what was wrong; the last time in other words, because the same question has the same kept answer."""
+    return f"{fault.remark} Asked for the last time." if attempt == N_ANSWERS - 1 else fault.remark
 
 
 def against(case: Case, acts: np.ndarray, theirs: np.ndarray, catalogue: Catalogue) -> Case:
