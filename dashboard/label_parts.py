@@ -10,6 +10,7 @@ import streamlit as st
 
 from core.labels.bench import Bench
 from core.labels.calls import working_on
+from core.labels.endpoint import OPENAI_HOST
 from core.labels.ratings import SCALE, krippendorff_alpha, matrix, rate, ratings
 from core.labels.stored import Labels, jobs, read_labels
 from core.runs import Run
@@ -159,10 +160,11 @@ def _watch(run_id: str) -> None:
 
 def _show_outcome(shown: Run, found: Labels) -> None:
     about, failed = found.about, found.failed
-    n = len(found.named)
+    n, n_jobs, host = len(found.named), len(jobs(shown.workspace, shown.id)), str(about.get("host", ""))
+    others = f" The last of {n_jobs:,} such runs." if n_jobs > 1 else ""
     show_note(
-        f"{about.get('model', '')} on {about.get('host', '')}, preset {about.get('preset', '')}: {n:,} concepts named, "
-        f"{sum(map(len, failed.values())):,} not. {_money(about)} {len(jobs(shown.workspace, shown.id)):,} such runs."
+        f"{about.get('model', '')} on {host}, preset {about.get('preset', '')}: {n:,} concepts named, "
+        f"{sum(map(len, failed.values())):,} not. {_money(about)}{others}"
     )
     if not failed:
         return
@@ -170,10 +172,13 @@ def _show_outcome(shown: Run, found: Labels) -> None:
     st.html(
         f"<div class='sl-card'>{table_html(['Not named because', 'Concepts', 'Such as'], cells, numeric=(1,))}</div>"
     )
+    own = [] if host == OPENAI_HOST else ["--base-url", "BASE_URL"]
+    where = f" BASE_URL is the address on {host} that was given before." if own else ""
     show_card(
-        "Ask again", "Only calls without a usable answer are sent anew; all others were kept.",
-        command(shown, str(about.get("model", "MODEL")), str(about.get("preset", "contrast")), "--again"),
-    )  # fmt: skip
+        "Ask again",
+        f"Only calls without a usable answer are sent anew; all others were kept.{where}",
+        command(shown, str(about.get("model", "MODEL")), str(about.get("preset", "contrast")), *own, "--again"),
+    )
 
 
 def _show_old_and_new(shown: Run, bench: Bench, found: Labels) -> None:

@@ -105,6 +105,7 @@ def test_the_run_of_a_model_is_shown_with_its_failures_and_the_command_that_asks
     page = shown(open_page("labels"))
     assert "tiny-model on 127.0.0.1" in page and "1 concepts named, 2 not" in page
     assert Failure.DECLINED in page and Failure.TRUNCATED in page and "--again" in page
+    assert "--base-url BASE_URL" in page and "BASE_URL is the address on 127.0.0.1" in page  # never to another server
     assert "Spent 0.2500 US dollars of 1, 1,234 tokens" in page
 
 
