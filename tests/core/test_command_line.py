@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from core.__main__ import main
-from core.runs import Run, steer_viewer
+from core.analyses.base import KNOWN, find
+from core.runs import Run, open_run, steer_viewer
 from core.steering.steering import Steering
 from tests.conftest import TINY_SETTINGS
 
@@ -22,7 +23,7 @@ SETTINGS = [part for key, value in TINY_SETTINGS.items() for part in ("--set", f
 
 
 def build_arguments(folder: Path, workspace: Path, *more: str) -> list[str]:
-    names = ["--recommender", "elsa", "--preset", "knots"]
+    names = ["--recommender", "elsa", "--preset", "knots", "--no-analyses"]
     return ["build", "--dataset", str(folder), *names, "--workspace", str(workspace), *SETTINGS, *more]
 
 
@@ -199,10 +200,23 @@ def test_doctor_finds_a_damaged_artefact(tiny_folder: Path, tmp_path: Path, caps
     assert "cannot be used" in capsys.readouterr().out
 
 
+def test_a_build_analyses_its_neurons_once(
+    tiny_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = build_arguments(tiny_folder, tmp_path / "w", "--analyses")
+    assert main(arguments) == 0
+    assert f"analysed: {', '.join(KNOWN)}\n" in capsys.readouterr().out
+    assert all(find(open_run(tmp_path / "w"), name) is not None for name in KNOWN)
+    assert main(arguments) == 0
+    assert "every analysis is there" in capsys.readouterr().out
+    assert main(["analyse", "--workspace", str(tmp_path / "w"), "--what", "mapp"]) == 2
+    assert "'map'" in two_lines(capsys)[0]
+
+
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     shown = capsys.readouterr().out
-    for name in ("demo", "dashboard", "datasets", "build", "evaluate", "steer", "doctor"):
+    for name in ("demo", "dashboard", "datasets", "build", "analyse", "label", "evaluate", "steer", "doctor"):
         assert name in shown
 
 

@@ -274,6 +274,7 @@ def test_a_build_killed_at_random_moments_leaves_the_old_run_readable_and_finish
             str(seed),
             "--workspace",
             str(where),
+            "--no-analyses",
             *settings,
         ]
 
