@@ -4,12 +4,13 @@ import pandas as pd
 
 from core.analyses.base import Made
 from core.brief.briefs import audit_brief, comparison_brief, concept_brief, groups_brief
-from core.brief.page import Fact, Table, number, percent
+from core.brief.page import Fact, Table
 from core.brief.pictures import Interval
 from core.neurons.contrast import Contrast
 from core.neurons.pair import Together
 from core.runs import Run
 from core.steering.responses import STRENGTHS
+from core.written import number, percent, signed
 from dashboard.listing import named
 from dashboard.saving import remarks, show_brief
 
@@ -54,7 +55,7 @@ def effects_of(run: Run, found: Contrast, *without: int) -> list[Interval]:
     return [
         Interval(
             named(str(labels.iloc[int(r.neuron)]), int(r.neuron)), f"#{int(r.neuron)}", r.d, r.low, r.high,
-            f"{number(r.d, sign=True)} [{number(r.low, sign=True)}, {number(r.high, sign=True)}]",
+            f"{signed(r.d)} [{signed(r.low)}, {signed(r.high)}]",
         )
         for r in rows[:N_EFFECTS]
     ]  # fmt: skip
@@ -76,8 +77,8 @@ def show_audit_brief(run: Run, facts: pd.DataFrame, made: Made, take: str) -> No
     rows = [
         [str(r.concept), str(r.kind), f"{r.n_items:,}", str(r.verdict),
          f"#{r.neuron} {r.label}" if r.neuron >= 0 else "",
-         number(r.auc), f"{number(r.auc_low)} to {number(r.auc_high)}", number(100 * r.rise, 1, sign=True),
-         f"{number(100 * r.rise_low, 1, sign=True)} to {number(100 * r.rise_high, 1, sign=True)}"]
+         number(r.auc), f"{number(r.auc_low)} to {number(r.auc_high)}", signed(100 * r.rise, 1),
+         f"{signed(100 * r.rise_low, 1)} to {signed(100 * r.rise_high, 1)}"]
         for r in facts.itertuples()
     ]  # fmt: skip
     columns = [

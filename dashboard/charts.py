@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from core.written import DASH, number, percent, signed
 from dashboard.escape import for_html
 
-DASH = "–"
 N_NAMES = 12
 """Choices of a frontier that are named below it; all are in its table."""
 
@@ -23,27 +23,6 @@ class Figure(NamedTuple):
     """Safe HTML: title, takeaway, chart and table."""
     takeaway: str
     """One sentence computed from the data, as plain text."""
-
-
-def percent(share: float, digits: int = 0) -> str:
-    """Write a share of [0, 1] in per cent; a dash where it is unknown; never 0 for what is only small.
-
-    >>> percent(0.25), percent(float("nan")), percent(0.0004)
-    ('25 %', '–', '< 1 %')
-    """
-    if not np.isfinite(share):
-        return DASH
-    least = 10.0**-digits
-    return f"< {least:g} %" if 0 < share * 100 < least / 2 else f"{share * 100:.{digits}f} %"
-
-
-def number(value: float, digits: int = 2) -> str:
-    """Write a number; a dash where it is unknown.
-
-    >>> number(1234.5, 1), number(float("nan"))
-    ('1,234.5', '–')
-    """
-    return f"{value:,.{digits}f}" if np.isfinite(value) else DASH
 
 
 def measured(values: Mapping[str, Any], name: str) -> float:
@@ -276,18 +255,6 @@ def effects_figure(title: str, takeaway: str, rows: Sequence[Effect], measure: s
     )
     table = table_html(["Concept", "", measure, "95 % interval"], cells, numeric=(2, 3))
     return figure(title, takeaway, f"<div class='sl-rows'>{''.join(lanes)}{axis}</div>{key}", table)
-
-
-def signed(value: float, digits: int = 2) -> str:
-    """Write a difference with its sign; a dash where it is unknown.
-
-    >>> signed(0.5), signed(-0.25), signed(0.001)
-    ('+0.50', '−0.25', '0.00')
-    """
-    if not np.isfinite(value):
-        return DASH
-    text = f"{value:+,.{digits}f}"
-    return text[1:] if float(text.replace(",", "")) == 0 else text.replace("-", "−")
 
 
 def histogram(counts: np.ndarray, labels: Sequence[str], axis: str) -> str:

@@ -23,10 +23,11 @@ from core.brief.evidence import (
     top_items,
     with_note,
 )
-from core.brief.page import Brief, Fact, Section, Table, note_html, number, page, percent, table_html
+from core.brief.page import Brief, Fact, Section, Table, note_html, page, table_html
 from core.brief.pictures import Interval, bars, dose, forest
 from core.neurons.contrast import FDR, Contrast
 from core.runs import Run
+from core.written import number, percent, signed
 
 N_FOREST = 16
 
@@ -166,14 +167,14 @@ def groups_brief(run: Run, found: Contrast, names: tuple[str, str], of: str, wri
     rows = [
         Interval(
             label_of(run, int(r.neuron)), f"#{int(r.neuron)} · q {q_text(r.q)}", r.d, r.low, r.high,
-            f"{number(r.d, sign=True)} [{number(r.low, sign=True)}, {number(r.high, sign=True)}]",
+            f"{signed(r.d)} [{signed(r.low)}, {signed(r.high)}]",
         )
         for r in found.largest(N_FOREST).itertuples()
     ]  # fmt: skip
     called = found.frame[found.frame["q"] <= FDR].sort_values("d", key=lambda d: -d.abs(), kind="stable")
     cells = [
-        [f"#{int(r.neuron)}", label_of(run, int(r.neuron)), number(r.d, sign=True),
-         f"{number(r.low, sign=True)} to {number(r.high, sign=True)}", q_text(r.q), number(r.mean_a, 3),
+        [f"#{int(r.neuron)}", label_of(run, int(r.neuron)), signed(r.d),
+         f"{signed(r.low)} to {signed(r.high)}", q_text(r.q), number(r.mean_a, 3),
          number(r.mean_b, 3)]
         for r in called.itertuples()
     ]  # fmt: skip

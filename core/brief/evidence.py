@@ -6,13 +6,14 @@ import numpy as np
 import pandas as pd
 
 from core.analyses.base import find, id_of
-from core.brief.page import DASH, Fact, Section, Table, number, percent, table_html
+from core.brief.page import Fact, Section, Table, table_html
 from core.brief.pictures import Bar, bars
 from core.data.groups import popularity_groups
 from core.neurons.associations import Associations
 from core.runs import Run
 from core.steering.responses import Response, Responses
 from core.workspace import STAGES
+from core.written import DASH, number, percent, signed
 
 N_ITEMS, N_PUSHED, N_CONCEPTS, N_FACTS = 20, 8, 6, 6
 FEW = 20
@@ -186,7 +187,7 @@ def pushes(run: Run, neuron: int) -> Section:
     order, titles = np.argsort(-effect, kind="stable"), run.dataset.titles()
     up, down = order[:N_PUSHED], order[::-1][:N_PUSHED]
     rows = [
-        [titles[i], number(float(effect[i]), sign=True), titles[j], number(float(effect[j]), sign=True)]
+        [titles[i], signed(float(effect[i])), titles[j], signed(float(effect[j]))]
         for i, j in zip(up, down, strict=True)
     ]
     take = "Change of a title's score for one unit more of this concept; exact, since the scores are linear."
@@ -221,7 +222,7 @@ def dose_sentence(r: Response) -> str:
 
 def points(share: float) -> str:
     """Write a difference of shares in points of the list."""
-    return f"{number(100 * share, 1, sign=True)} points" if np.isfinite(share) else DASH
+    return f"{signed(100 * share, 1)} points" if np.isfinite(share) else DASH
 
 
 def count_of(n: Any, all_: int) -> str:

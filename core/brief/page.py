@@ -8,12 +8,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import NamedTuple
 
-import numpy as np
-
 from core.errors import DataError, one_line
 
 MAX_BYTES = 5_000_000
-DASH = "–"
 N_SHOWN = 1000
 """Rows of a table; those that are left out are counted below it."""
 
@@ -169,26 +166,3 @@ def text(of: object, limit: int = 200) -> str:
     '&lt;b onclick=&quot;a()&quot;&gt;'
     """
     return escape(one_line(str(of), limit), quote=True)
-
-
-def percent(share: float, digits: int = 0) -> str:
-    """Write a share; a dash where it is unknown; never 0 for what is only small.
-
-    >>> percent(0.25), percent(float("nan")), percent(0.0004)
-    ('25 %', '–', '< 1 %')
-    """
-    if not np.isfinite(share):
-        return DASH
-    least = 10.0**-digits
-    return f"< {least:g} %" if 0 < share * 100 < least / 2 else f"{share * 100:.{digits}f} %"
-
-
-def number(value: float, digits: int = 2, sign: bool = False) -> str:
-    """Write a number; a dash where it is unknown.
-
-    >>> number(-1234.5, 1), number(2, sign=True), number(float("nan"))
-    ('−1,234.5', '+2.00', '–')
-    """
-    if not np.isfinite(value):
-        return DASH
-    return f"{value:{'+' if sign else ''},.{digits}f}".replace("-", "−")

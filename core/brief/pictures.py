@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from core.brief.page import number, percent, text
+from core.brief.page import text
 from core.steering.responses import Response
+from core.written import percent, signed
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 640, 260, 48, 34, 12
 
@@ -96,7 +97,7 @@ def dose(response: Response) -> str:
         for v in np.arange(0, top, step)
     )
     ticks = "".join(
-        f"<text x='{x(float(s)):.1f}' y='{HEIGHT - 16}' text-anchor='middle'>{number(float(s), 0, bool(s))}</text>"
+        f"<text x='{x(float(s)):.1f}' y='{HEIGHT - 16}' text-anchor='middle'>{signed(float(s), 0)}</text>"
         for s in r.strengths if float(s).is_integer()
     )  # fmt: skip
     backwards = " ".join(reversed(path(r.low).split(" ")))

@@ -60,7 +60,7 @@ def show_opposite(shown: Run, j: int, found: Relatives) -> None:
         show_title("Opposite", "cosine below 0")
         for k, cosine in list(zip(near.neurons[j], near.values[j], strict=True))[:N_OPPOSITE]:
             if k >= 0:
-                link(shown, int(k), number(float(cosine)).replace("-", "−"))
+                link(shown, int(k), number(float(cosine)))
     if near.neurons[j, 0] < 0:
         show_note("No concept pushes the other way.")
 

@@ -1,20 +1,30 @@
 """Workspaces in the three states that every page must be able to show."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import streamlit as st
+from playwright.sync_api import Browser
 
 from core.pipeline import build
 from core.runs import Run
 from core.workspace import Workspace
 from tests.conftest import tiny_request, write_tiny
+from tests.dashboard.browser import chromium
 from tests.dashboard.generated import HOSTILE
 
 HOSTILE_IDS = ("<img src=x onerror=window.__pwned=1>", "**$\\alpha$**[a](javascript:window.__pwned=1)", "=1+1|a&b?c#d")
 HOSTILE_GENRES = ("<b onclick=x>Gore</b>", "$\\frac{1}{0}$ **loud**", "![x](http://evil.test/g.png)")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One browser for all tests of a module."""
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page
 
 from core.analyses.base import analyse
 from core.runs import Run
-from tests.dashboard.browser import ROOT, chromium, needs_chromium, ready, running_app
+from tests.dashboard.browser import ROOT, needs_chromium, ready, running_app
 
 pytestmark = [needs_chromium, pytest.mark.browser]
 APP = ROOT / "dashboard" / "app.py"
@@ -53,13 +53,6 @@ OVERLAPS = """() => {
   }
   return [...new Set(found)].slice(0, 5);
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests here."""
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from core.steering.steering import Edit, Steering
 from core.workspace import Workspace
 from dashboard import state
 from tests.conftest import tiny_request, write_tiny
-from tests.dashboard.browser import chromium, needs_chromium, ready, running_app
+from tests.dashboard.browser import needs_chromium, ready, running_app
 
 pytestmark = [pytest.mark.browser, needs_chromium]
 
@@ -26,12 +26,6 @@ HOSTILE = (
     "<img src=http://evil.test/x.png onerror='window.__pwn=1'><script>window.__pwn=1</script> "
     "**bold** $x^2$ ![p](http://evil.test/y.png) [link](http://evil.test) :red[x]"
 )
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

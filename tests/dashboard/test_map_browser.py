@@ -7,7 +7,7 @@ from playwright.sync_api import Browser, Page
 
 from core.analyses.base import analyse
 from core.runs import Run
-from tests.dashboard.browser import ROOT, chromium, needs_chromium, ready, running_app
+from tests.dashboard.browser import ROOT, needs_chromium, ready, running_app
 
 pytestmark = [needs_chromium, pytest.mark.browser]
 APP = ROOT / "dashboard" / "app.py"
@@ -18,13 +18,6 @@ PLACE = """(k) => {
   return [box.x + xaxis._offset + xaxis.d2p(trace.x[k]), box.y + yaxis._offset + yaxis.d2p(trace.y[k]),
     String(trace.customdata[k])];
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests here."""
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

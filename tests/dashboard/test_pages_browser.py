@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page
 
 from core.runs import Run
-from tests.dashboard.browser import ROOT, chromium, needs_chromium, ready, running_app
+from tests.dashboard.browser import ROOT, needs_chromium, ready, running_app
 
 pytestmark = [needs_chromium, pytest.mark.browser]
 APP = ROOT / "dashboard" / "app.py"
@@ -17,13 +17,6 @@ PATHS = {
     "/concept": ".st-key-nearest",
     "/steer": ".sl-head",
 }
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One browser for all tests here."""
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from dashboard.components import steer
 from dashboard.components.steer import SteerInput, SteerNeuron, pack_items, rerank, rescore
-from tests.dashboard.browser import chromium, needs_chromium, ready, running_app
+from tests.dashboard.browser import needs_chromium, ready, running_app
 from tests.dashboard.generated import LABELS, steer_input
 
 pytestmark = [pytest.mark.browser, needs_chromium]
@@ -19,12 +19,6 @@ pytestmark = [pytest.mark.browser, needs_chromium]
 APP = Path(__file__).parent / "apps" / "steer_app.py"
 SMALL = "/?items=1000&sliders=3"
 ROW = ".steer .steered .row"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

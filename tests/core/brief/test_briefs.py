@@ -10,12 +10,13 @@ import pytest
 
 from core.brief.briefs import Remark, audit_brief, comparison_brief, concept_brief, groups_brief
 from core.brief.evidence import clean_sentence, concept_limits
-from core.brief.page import MAX_BYTES, N_SHOWN, Brief, Fact, Section, Table, number, page, percent, table_html
+from core.brief.page import MAX_BYTES, N_SHOWN, Brief, Fact, Section, Table, page, table_html
 from core.brief.pictures import HEIGHT, LEFT, WIDTH, Bar, Interval, bars, dose, forest
 from core.errors import DataError
 from core.neurons.contrast import contrast
 from core.runs import Run
 from core.steering.responses import STRENGTHS, Response
+from core.written import number, percent
 
 HOSTILE = "</title><script>window.__pwn=1</script><img src=http://evil.test/x onerror='window.__pwn=1'>"
 WRITTEN = "2026-11-21 · Ada"
