@@ -4,31 +4,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from sqlalchemy import Column, Index, Integer, MetaData, String, Table, inspect, select
+from sqlalchemy import inspect, select
 
 from core.errors import ConfigError
 from core.store.store import Store
-from core.store.tables import MAX_AUTHOR, MAX_BASIS, MAX_LABEL
+from core.store.tables import MAX_LABEL
+from core.store.tables import ratings as _table
 from core.store.values import author, basis_of, checked_name, now
 
 SCALE = {
     0: "wrong", 1: "mostly wrong", 2: "partly right", 3: "mostly right", 4: "right",
 }  # fmt: skip
 """What a number says of a label, beside the titles that fire the concept."""
-
-_table = Table(
-    "steerlens_ratings",
-    MetaData(),
-    Column("id", Integer, primary_key=True),
-    Column("sae", String(MAX_BASIS), nullable=False),
-    Column("neuron", Integer, nullable=False),
-    Column("label", String(MAX_LABEL), nullable=False),
-    Column("rating", Integer, nullable=False),
-    Column("author", String(MAX_AUTHOR), nullable=False),
-    Column("at", String(32), nullable=False),
-    Index("steerlens_ratings_sae", "sae", "neuron"),
-    sqlite_autoincrement=True,
-)
 
 
 class Rating(NamedTuple):

@@ -3,17 +3,17 @@
 Ids that this workspace does not know are kept, because its next build may, and named.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Table, inspect, select
 
 from core.data.dataset import Dataset
 from core.errors import MissingStageError, StaleArtefactError, one_line
 from core.runs import Run
-from core.store.file import LabelRow, ListRow, NoteRow, Written
+from core.store.file import LabelRow, ListRow, NoteRow, RatingRow, Written
 from core.store.store import Store, insert_list, insert_members, insert_rows
-from core.store.tables import MAX_NAME, labels, lists, members, notes
+from core.store.tables import MAX_NAME, labels, lists, members, notes, ratings
 from core.store.values import OFS, Of
 from core.workspace import Workspace
 
@@ -28,6 +28,7 @@ class Imported(NamedTuple):
     """That are new, or newer than those that were there."""
     notes: int
     labels: int
+    ratings: int
     kept: int
     """Rows that were there already."""
     unknown: list[str]
@@ -38,7 +39,7 @@ def collect(store: Store) -> Written:
     """Give everything that people wrote, in an order of its own; what was deleted is left out."""
     with store.database.reading() as connection:
         if connection is None:
-            return Written([], [], [])
+            return Written([], [], [], [])
         held: dict[int, list[str]] = {}
         for row in connection.execute(select(members).order_by(members.c.list, members.c.place, members.c.member)):
             held.setdefault(row.list, []).append(row.member)
@@ -50,26 +51,34 @@ def collect(store: Store) -> Written:
         said = [NoteRow(*(getattr(r, f) for f in NoteRow._fields)) for r in rows]
         rows = connection.execute(select(labels)).all()
         named = [LabelRow(*(getattr(r, f) for f in LabelRow._fields)) for r in rows]
-    return Written(sorted(found, key=_list_key), sorted(said, key=_note_key), sorted(named, key=_label_key))
+        rows = connection.execute(select(ratings)).all() if inspect(connection).has_table(ratings.name) else []
+        rated = [RatingRow(*(getattr(r, f) for f in RatingRow._fields)) for r in rows]
+    return Written(
+        sorted(found, key=_list_key), sorted(said, key=_note_key), sorted(named, key=_row_key),
+        sorted(rated, key=_row_key),
+    )  # fmt: skip
 
 
 def bring_in(store: Store, written: Written) -> Imported:
     """Join what somebody wrote to what is in a store, all of it or nothing.
 
     A list or note is the same one where basis, author and time of creation are the same: the one that was changed last
-    stays. A list that is another one of the same name gets a number behind its name. A label is a row of a history:
-    one that is there already is not there twice.
+    stays. A list that is another one of the same name gets a number behind its name. A label or a rating is a row of a
+    history: one that is there already is not there twice.
 
     Raises:
         UserError: The database cannot be written.
     """
     with store.database.writing() as connection:
+        if written.ratings:
+            ratings.create(connection, checkfirst=True)
         new = (
             _bring_lists(connection, written.lists),
             _bring_notes(connection, written.notes),
-            _bring_labels(connection, written.labels),
+            _bring_history(connection, labels, written.labels),
+            _bring_history(connection, ratings, written.ratings),
         )
-    n_rows = len(written.lists) + len(written.notes) + len(written.labels)
+    n_rows = sum(written.counts)
     return Imported(*new, kept=n_rows - sum(new), unknown=unknown_in(store.workspace, written))
 
 
@@ -82,9 +91,13 @@ def unknown_in(workspace: Workspace, written: Written) -> list[str]:
         for basis in dict.fromkeys(n.basis for n in written.notes if n.of == of):
             ids = tuple(dict.fromkeys(n.subject for n in written.notes if (n.basis, n.of) == (basis, of)))
             subjects.setdefault((basis, of), []).append((f"Notes on {of}", ids))
-    for sae in dict.fromkeys(label.sae for label in written.labels):
-        ids = tuple(dict.fromkeys(str(label.neuron) for label in written.labels if label.sae == sae))
-        subjects.setdefault((sae, "neurons"), []).append(("Labels", ids))
+    histories: tuple[tuple[str, Sequence[LabelRow | RatingRow]], ...] = (
+        ("Labels", written.labels), ("Ratings", written.ratings),
+    )  # fmt: skip
+    for what, given in histories:
+        for sae in dict.fromkeys(row.sae for row in given):
+            ids = tuple(dict.fromkeys(str(row.neuron) for row in given if row.sae == sae))
+            subjects.setdefault((sae, "neurons"), []).append((what, ids))
     said = []
     for (basis, of), holders in subjects.items():
         known = _known(workspace, basis, of)
@@ -173,10 +186,12 @@ def _bring_notes(connection: Connection, rows: list[NoteRow]) -> int:
     return len(new) + len(newer)
 
 
-def _bring_labels(connection: Connection, rows: list[LabelRow]) -> int:
-    known = {tuple(row) for row in connection.execute(select(*(labels.c[field] for field in LabelRow._fields)))}
+def _bring_history(connection: Connection, table: Table, rows: Sequence[LabelRow | RatingRow]) -> int:
+    if not rows:
+        return 0
+    known = {tuple(row) for row in connection.execute(select(*(table.c[field] for field in rows[0]._fields)))}
     new = [row for row in dict.fromkeys(rows) if tuple(row) not in known]
-    insert_rows(connection, labels, [row._asdict() for row in new])
+    insert_rows(connection, table, [row._asdict() for row in new])
     return len(new)
 
 
@@ -188,5 +203,5 @@ def _note_key(row: NoteRow) -> tuple[str, ...]:
     return (row.created, row.basis, row.of, row.subject, row.author, row.text)
 
 
-def _label_key(row: LabelRow) -> tuple[str | int, ...]:
+def _row_key(row: LabelRow | RatingRow) -> tuple[str | int, ...]:
     return (row.at, *row)

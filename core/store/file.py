@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, get_args
 
 from core.errors import ConfigError, DataError, one_line
-from core.store.tables import MAX_AUTHOR, MAX_BASIS, MAX_LABEL, MAX_NAME
+from core.store.tables import MAX_AUTHOR, MAX_BASIS, MAX_LABEL, MAX_NAME, MAX_RATING
 from core.store.values import OFS, Of, Source, checked_ids, checked_text, clean
 
-FORMAT = 1
-"""Version of the file."""
+FORMAT = 2
+"""Version of the file. Version 1, which knew no ratings, is read too."""
 MAX_BYTES = 100_000_000
 MAX_LISTS, MAX_ROWS = 10_000, 200_000
-"""Rows are notes, or labels."""
+"""Rows are notes, labels, or ratings."""
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 _HEAD = "steerlens_notes"
@@ -61,12 +61,29 @@ class LabelRow(NamedTuple):
     why: str
 
 
+class RatingRow(NamedTuple):
+    """What a person once thought of a label, 0 to 4; see `core.labels.ratings`."""
+
+    sae: str
+    neuron: int
+    label: str
+    rating: int
+    author: str
+    at: str
+
+
 class Written(NamedTuple):
     """Everything that people wrote."""
 
     lists: list[ListRow]
     notes: list[NoteRow]
     labels: list[LabelRow]
+    ratings: list[RatingRow]
+
+    @property
+    def counts(self) -> tuple[int, int, int, int]:
+        """Give how many of each."""
+        return len(self.lists), len(self.notes), len(self.labels), len(self.ratings)
 
 
 def to_json(written: Written) -> bytes:
@@ -97,17 +114,21 @@ def read_json(data: bytes) -> Written:
         raise _wrong("the file", f"it is no JSON that can be read ({why})") from None
     if not isinstance(values, dict) or _HEAD not in values:
         raise _wrong("the file", f"it has no {_HEAD!r} at its top")
-    if values[_HEAD] != FORMAT or isinstance(values[_HEAD], bool):
-        raise _wrong("the file", f"it is of version {one_line(repr(values[_HEAD]), 20)}, this program reads {FORMAT}")
+    if isinstance(values[_HEAD], bool) or values[_HEAD] not in (1, FORMAT):
+        seen = one_line(repr(values[_HEAD]), 20)
+        raise _wrong("the file", f"it is of version {seen}, this program reads 1 and {FORMAT}")
+    if values[_HEAD] == 1 and "ratings" not in values:
+        values["ratings"] = []
     _check_keys("the file", values, (_HEAD, *Written._fields))
     for name in Written._fields:
         if not isinstance(values[name], list):
             raise _wrong(name, "it is no list")
-    _check_rows(Written(values["lists"], values["notes"], values["labels"]))
+    _check_rows(Written(**{name: values[name] for name in Written._fields}))
     return Written(
         [ListRow(**_row(f"lists[{i}]", row, _LIST)) for i, row in enumerate(values["lists"])],
         [NoteRow(**_row(f"notes[{i}]", row, _NOTE)) for i, row in enumerate(values["notes"])],
         [LabelRow(**_row(f"labels[{i}]", row, _LABEL)) for i, row in enumerate(values["labels"])],
+        [RatingRow(**_row(f"ratings[{i}]", row, _RATING)) for i, row in enumerate(values["ratings"])],
     )
 
 
@@ -138,8 +159,11 @@ def _time(value: Any) -> bool:
     return isinstance(value, str) and bool(_TIME.fullmatch(value))
 
 
-def _neuron(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31
+def _whole(most: int) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= most
+
+
+_neuron = _whole(2**31 - 1)
 
 
 _LIST: Mapping[str, Callable[[Any], bool]] = {
@@ -155,6 +179,10 @@ _LABEL: Mapping[str, Callable[[Any], bool]] = {
     "sae": _text(MAX_BASIS), "run": _text(MAX_BASIS), "neuron": _neuron,
     "text": lambda value: value == "" or _text(MAX_LABEL)(value), "source": _one_of(get_args(Source)),
     "author": _text(MAX_AUTHOR), "at": _time, "why": _written,
+}  # fmt: skip
+_RATING: Mapping[str, Callable[[Any], bool]] = {
+    "sae": _text(MAX_BASIS), "neuron": _neuron, "label": _text(MAX_LABEL), "rating": _whole(MAX_RATING),
+    "author": _text(MAX_AUTHOR), "at": _time,
 }  # fmt: skip
 
 
@@ -175,7 +203,7 @@ def _check_keys(place: str, row: Mapping[str, Any], expected: Iterable[str]) -> 
 
 
 def _check_rows(written: Written) -> None:
-    limits = {"lists": MAX_LISTS, "notes": MAX_ROWS, "labels": MAX_ROWS}
+    limits = {"lists": MAX_LISTS, "notes": MAX_ROWS, "labels": MAX_ROWS, "ratings": MAX_ROWS}
     for name, rows in written._asdict().items():
         if len(rows) > limits[name]:
             raise DataError(

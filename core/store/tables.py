@@ -73,3 +73,19 @@ labels = Table(
     sqlite_autoincrement=True,
 )
 """Append-only: what was once said of a neuron stays."""
+
+ratings = Table(
+    "steerlens_ratings",
+    MetaData(),  # made at the first rating: stores of before have none
+    Column("id", Integer, primary_key=True),
+    Column("sae", String(MAX_BASIS), nullable=False),
+    Column("neuron", Integer, nullable=False),
+    Column("label", String(MAX_LABEL), nullable=False),
+    Column("rating", Integer, nullable=False),
+    Column("author", String(MAX_AUTHOR), nullable=False),
+    Column("at", String(_TIME), nullable=False),
+    Index("steerlens_ratings_sae", "sae", "neuron"),
+    sqlite_autoincrement=True,
+)
+"""What people think of labels. Append-only; of each person the last one of a label counts."""
+MAX_RATING = 4

@@ -8,6 +8,7 @@ import pytest
 
 from core.__main__ import main
 from core.errors import DataError
+from core.labels.ratings import rate, ratings
 from core.runs import Run
 from core.store import Store, open_store
 from core.store.exchange import bring_in, collect
@@ -30,6 +31,8 @@ def fill(store: Store) -> None:
         store.save_list(RUN, ("neurons", "viewers", "items")[i % 3], name, ["9", f"{name}", "1"], f"note\n{name}")
         store.add_note(SAE if i % 2 else DATA, "neurons" if i % 2 else "items", f"{i}", f"{name}\n\nmore")
         store.set_label(OTHER_RUN, i % 2, name, f"why {name}")
+        rate(store, RUN, i, name, i, by="Ada" if i % 2 else "Bob")
+    rate(store, RUN, 0, NAMES[0], 4, by="Bob")
     store.back_to_automatic(RUN, 0)
     store.delete_list(store.lists()[0].id)
     gone = store.notes()[0].id
@@ -40,14 +43,16 @@ def test_what_was_written_comes_back_the_same_in_an_empty_workspace(store: Store
     fill(store)
     data = to_json(collect(store))
     written = read_json(data)
-    assert (len(written.lists), len(written.notes), len(written.labels)) == (4, 4, 6)
+    assert [len(rows) for rows in written] == [4, 4, 6, 6]
     other = Store(make_workspace(tmp_path / "other"), type(store.database)(tmp_path / "other"))
     done = bring_in(other, written)
-    assert (done.lists, done.notes, done.labels, done.kept) == (4, 4, 6, 0)
+    assert done[:5] == (4, 4, 6, 6, 0)
     assert to_json(collect(other)) == data
     assert other.labels(SAE) == store.labels(SAE)
+    assert ratings(other, SAE) == ratings(store, SAE) and len(ratings(other, SAE)) == 5
+    assert next(r.rating for r in ratings(other, SAE) if r.neuron == 0) == 4, "the last one of a person counts"
     again = bring_in(other, written)
-    assert (again.lists, again.notes, again.labels, again.kept) == (0, 0, 0, 14)
+    assert again[:5] == (0, 0, 0, 0, 20)
     assert to_json(collect(other)) == data
     bring_in(store, written)
     assert to_json(collect(store)) == data, "nothing that was deleted came back by importing what does not hold it"
@@ -75,10 +80,10 @@ def test_another_list_of_the_same_name_gets_a_number(store: Store) -> None:
     store.save_list(RUN, "items", "Mine", ["1"])
     theirs = collect(store).lists[0]._replace(author="Bob", ids=("7",))
     full = theirs._replace(author="Cy", name="Mine")
-    done = bring_in(store, Written([theirs, full], [], []))
+    done = bring_in(store, Written([theirs, full], [], [], []))
     assert done.lists == 2
     assert {s.name: store.ids(s.id) for s in store.lists()} == {"Mine": ["1"], "Mine (2)": ["7"], "Mine (3)": ["7"]}
-    assert bring_in(store, Written([theirs, full], [], [])).kept == 2
+    assert bring_in(store, Written([theirs, full], [], [], [])).kept == 2
 
 
 def test_unknown_ids_are_kept_and_named(tiny_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +113,7 @@ def test_unknown_ids_are_kept_and_named(tiny_run: Run, tmp_path: Path, monkeypat
 
 
 GOOD: dict[str, Any] = {
-    "steerlens_notes": 1,
+    "steerlens_notes": 2,
     "lists": [
         {
             "basis": DATA, "run": RUN, "of": "items", "name": "Mine", "note": "", "author": "Ada",
@@ -125,6 +130,11 @@ GOOD: dict[str, Any] = {
         {
             "sae": SAE, "run": RUN, "neuron": 1, "text": "x", "source": "human", "author": "Ada",
             "at": "2026-11-21T10:00:00.000000Z", "why": "",
+        }
+    ],
+    "ratings": [
+        {
+            "sae": SAE, "neuron": 1, "label": "x", "rating": 3, "author": "Ada", "at": "2026-11-21T10:00:00.000000Z",
         }
     ],
 }  # fmt: skip
@@ -144,7 +154,12 @@ def good(*path: str | int, value: Any) -> bytes:
 
 
 def test_the_good_file_is_good() -> None:
-    assert [len(rows) for rows in read_json(json.dumps(GOOD).encode())] == [1, 1, 1]
+    assert [len(rows) for rows in read_json(json.dumps(GOOD).encode())] == [1, 1, 1, 1]
+
+
+def test_a_file_of_before_there_were_ratings_is_read() -> None:
+    old = {name: rows for name, rows in GOOD.items() if name != "ratings"} | {"steerlens_notes": 1}
+    assert [len(rows) for rows in read_json(json.dumps(old).encode())] == [1, 1, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +172,7 @@ def test_the_good_file_is_good() -> None:
         (b"[1]", "no 'steerlens_notes'"),
         (b'{"steerlens_notes": NaN}', "NaN is no value"),
         (b'{"steerlens_notes": ' + b"9" * 5000 + b"}", "no JSON"),
-        (good("steerlens_notes", value=2), "version 2"),
+        (good("steerlens_notes", value=3), "version 3"),
         (good("steerlens_notes", value=True), "version True"),
         (good("lists", value=...), "missing or unknown keys: lists"),
         (good("extra", value=1), "missing or unknown keys: extra"),
@@ -184,6 +199,9 @@ def test_the_good_file_is_good() -> None:
         (good("labels", 0, "neuron", value=10**12), r"labels\[0\].neuron"),
         (good("labels", 0, "source", value="god"), r"labels\[0\].source"),
         (good("labels", 0, "author", value=""), r"labels\[0\].author"),
+        (good("ratings", 0, "rating", value=5), r"ratings\[0\].rating"),
+        (good("ratings", 0, "rating", value=True), r"ratings\[0\].rating"),
+        (good("ratings", value=...), "missing or unknown keys: ratings"),
         (good("labels", value=[0] * 1_000_000), f"1,000,000 labels; at most {MAX_ROWS:,}"),
         (good("lists", value=[0] * 10_001), "10,001 lists"),
     ],
@@ -208,13 +226,13 @@ def test_the_command_line_exports_and_imports(
     open_store(workspace).save_list(RUN, "items", NAMES[0], ["1"])
     file = tmp_path / "deep" / "notes.json"
     assert main(["export-notes", str(file), "--workspace", str(workspace.path)]) == 0
-    assert "1 list, 0 notes and 0 labels are in" in capsys.readouterr().out
+    assert "1 list, 0 notes, 0 labels and 0 ratings are in" in capsys.readouterr().out
     assert main(["export-notes", str(file), "--workspace", str(workspace.path)]) == 2
     assert "is there already" in capsys.readouterr().err
     for joined, there in ((1, 0), (0, 1)):
         assert main(["import-notes", str(file), "--workspace", str(tmp_path / "two")]) == 0
         out = capsys.readouterr().out
-        assert f"{joined} list{'s' * (joined != 1)}, 0 notes and 0 labels joined; {there} were there already." in out
+        assert f"{joined} list{'s' * (joined != 1)}, 0 notes, 0 labels and 0 ratings joined; {there} were" in out
         assert "this workspace has no dataset films-1" in out
     file.write_text("{", encoding="utf-8")
     assert main(["import-notes", str(file), "--workspace", str(tmp_path / "two")]) == 2
