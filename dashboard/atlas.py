@@ -85,7 +85,7 @@ def concept_atlas(neurons: np.ndarray, xy: np.ndarray, listed: pd.DataFrame, tab
 
 _SHARE: dict[str, Any] = {"percent": True}
 SCORES: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
-    ("trust", "trust", "Trust", "Held-out AUC of its surest fact, lower end: 0.5 is chance.", {"digits": 2}),
+    ("auc", "held_out_auc_low", "Held-out AUC", "Of its surest fact, lower end of 95 %: 0.5 is chance.", {"digits": 2}),
     ("slope", "slope", "Steer slope", "Share of the top 20 gained per strong activation.", {**_SHARE, "digits": 1}),
     ("evidence", "evidence", "Evidence", "How far its strongest titles are from chance.", {}),
     ("purity", "purity_at_20", "Purity@20", "Share of its 20 strongest titles that fit its best match.", _SHARE),

@@ -57,8 +57,8 @@ TERMS = {
         "sum over n = 20, 50 of n * (p ln(p / b) + (1 - p) ln((1 - p) / (1 - b))), p = purity@n, b = base rate",
         "How far the top items are from chance: pure, and rare in the catalogue. The list is sorted by it.",
     ),
-    "trust": Term(
-        "Trust",
+    "auc_low": Term(
+        "Held-out AUC ≥",
         "lower end of the 95 % interval of the AUC of its surest fact, on titles or viewers that did not choose it",
         "How surely the concept tells what has a genre, tag, decade or attribute from what has not: 0.5 is chance, 1 "
         "never errs.",

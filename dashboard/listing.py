@@ -17,17 +17,17 @@ from dashboard.state import AUDIENCES, BANDS, SORTS, Filters
 N_TITLES = 3
 MOST_TITLES = 50
 """A search that more titles hold says too little to ask which concepts fire for them."""
-STABILITY, LEVEL, TRUST, SLOPE, VERDICT = "stability", "level", "trust", "slope", "verdict"
+STABILITY, LEVEL, AUC, SLOPE, VERDICT = "stability", "level", "held_out_auc_low", "slope", "verdict"
 FIRES_FOR, STRENGTH = "fires_for", "strength"
-OPTIONAL = (STABILITY, LEVEL, TRUST, SLOPE, VERDICT, FIRES_FOR, STRENGTH)
+OPTIONAL = (STABILITY, LEVEL, AUC, SLOPE, VERDICT, FIRES_FOR, STRENGTH)
 """Columns that are there only where they are known: with a second SAE, nested neurons, analyses, a search."""
 EXPORTED = (
-    "neuron", "label", "label_source", TRUST, SLOPE, "evidence", "density_users", "density_items", "head_share",
+    "neuron", "label", "label_source", AUC, SLOPE, "evidence", "density_users", "density_items", "head_share",
     "best_concept", "purity_at_20", "base_rate", "lift", STABILITY, LEVEL, VERDICT, FIRES_FOR, STRENGTH, "top_titles",
 )  # fmt: skip
 _TEXTS = ("label", "label_source", "best_concept", VERDICT, FIRES_FOR, "top_titles")
 _ORDERS = {
-    "Evidence": ("evidence", False), "Trust": (TRUST, False), "Steer slope": (SLOPE, False),
+    "Evidence": ("evidence", False), "Held-out AUC": (AUC, False), "Steer slope": (SLOPE, False),
     "Purity": ("purity_at_20", False), "Lift": ("lift", False), "Most viewers": ("density_users", False),
     "Fewest viewers": ("density_users", True), "Most mainstream": ("head_share", False),
     "Most niche": ("head_share", True), "Stability": (STABILITY, False), "Label A to Z": ("label", True),
@@ -91,13 +91,14 @@ def known_columns(
         d_sae: Number of neurons.
 
     Returns:
-        `trust`: the lower end of the 95 % interval of the held-out AUC of a neuron's surest fact, NaN without one;
-        `slope`; `verdict` on the fact that it is the best neuron of, on the surest of several, "" where it is none's.
+        `held_out_auc_low`: the lower end of the 95 % interval of the held-out AUC of a neuron's surest fact, NaN
+        without one; `slope`; `verdict` on the fact that it is the best neuron of, on the surest of several, "" where
+        it is none's.
     """
     known: dict[str, np.ndarray] = {}
     if associations is not None:
         first = associations[associations["first"]]
-        known[TRUST] = first.set_index("neuron")["low"].reindex(range(d_sae)).to_numpy(float)
+        known[AUC] = first.set_index("neuron")["low"].reindex(range(d_sae)).to_numpy(float)
     if slope is not None:
         known[SLOPE] = slope
     if audit is not None:
@@ -206,8 +207,8 @@ def select(
         keep &= concepts["best_kind"].fillna("").str.casefold().isin([k.casefold() for k in filters.kinds]).to_numpy()
     if filters.purity:
         keep &= concepts["purity_at_20"].to_numpy() >= filters.purity - 1e-9
-    if filters.trust and TRUST in concepts:
-        keep &= concepts[TRUST].to_numpy() >= filters.trust
+    if filters.auc and AUC in concepts:
+        keep &= concepts[AUC].to_numpy() >= filters.auc
     if filters.audiences:
         keep &= concepts["audience"].isin(filters.audiences).to_numpy()
     if filters.sources:
@@ -239,19 +240,19 @@ def available_sorts(concepts: pd.DataFrame) -> list[str]:
 
 def sorted_by(concepts: pd.DataFrame) -> str:
     """Say in words what the default order goes by, as far as its figures are there."""
-    if TRUST in concepts and SLOPE in concepts:
-        return "trust × steerability"
-    return "trust; steerability is not computed yet" if TRUST in concepts else "evidence"
+    if AUC in concepts and SLOPE in concepts:
+        return "held-out AUC × steer slope"
+    return "held-out AUC; the steer slope is not computed yet" if AUC in concepts else "evidence"
 
 
 def worth(concepts: pd.DataFrame) -> np.ndarray:
-    """Give what the default order goes by: trust above chance times the steer slope above 0, as far as they are there.
+    """Give what the default order goes by: held-out AUC above chance times steer slope above 0, as far as known.
 
-    `(2 trust - 1) * slope`, each at least 0; what could not be measured comes after all others.
+    `(2 AUC - 1) * slope`, AUC the lower end of its interval, each at least 0; what could not be measured comes last.
     """
-    if TRUST not in concepts:
+    if AUC not in concepts:
         return concepts["evidence"].to_numpy(float)
-    above = np.maximum(2 * concepts[TRUST].to_numpy(float) - 1, 0)
+    above = np.maximum(2 * concepts[AUC].to_numpy(float) - 1, 0)
     return above * np.maximum(concepts[SLOPE].to_numpy(float), 0) if SLOPE in concepts else above
 
 

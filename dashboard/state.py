@@ -21,20 +21,20 @@ RUN, VIEWER, NEURON, EDIT, WATCHED, LIST = "run", "viewer", "neuron", "edit", "w
 SEARCH, KIND, PURITY, HEAD, BAND, DEAD = "q", "about", "purity", "audience", "fires", "dead"
 MAX_WATCHED = 20
 """Titles that a viewer can be built from."""
-SORT, TRUST, SOURCE, DENSITY, ACTIVE = "sort", "trust", "named", "density", "active"
-FILTERS = (SEARCH, KIND, PURITY, HEAD, BAND, DEAD, SORT, TRUST, SOURCE, DENSITY, ACTIVE)
+SORT, AUC, SOURCE, DENSITY, ACTIVE = "sort", "auc", "named", "density", "active"
+FILTERS = (SEARCH, KIND, PURITY, HEAD, BAND, DEAD, SORT, AUC, SOURCE, DENSITY, ACTIVE)
 MULTIPLE = (KIND, HEAD, BAND, SOURCE)
 OF, A_BY, A, B_BY, B = CONTRAST = ("of", "a_by", "a", "b_by", "b")
 """Two groups: of what, and by what and which each is."""
 
 PURITY_STEPS = {"50": 0.5, "80": 0.8, "95": 0.95}
 """Least purity@20, in percent as the page and the address show it."""
-TRUST_STEPS = {"0.6": 0.6, "0.7": 0.7, "0.8": 0.8}
-"""Least trust: the lower end of the held-out AUC of a concept's surest fact."""
+AUC_STEPS = {"0.6": 0.6, "0.7": 0.7, "0.8": 0.8}
+"""Least lower end of the held-out AUC of a concept's surest fact."""
 LADDER = ("0", *(f"{step:g}" for ten in range(-2, 2) for step in (10.0**ten * m for m in (1, 1.5, 2, 3, 5, 7))), "100")
 """Percents of viewers between which the density can be chosen; 0 and 100 let all pass."""
 SORTS = (
-    "Best first", "Evidence", "Trust", "Steer slope", "Purity", "Lift", "Most viewers", "Fewest viewers",
+    "Best first", "Evidence", "Held-out AUC", "Steer slope", "Purity", "Lift", "Most viewers", "Fewest viewers",
     "Most mainstream", "Most niche", "Stability", "Label A to Z",
 )  # fmt: skip
 """Orders of the list; the first is the default."""
@@ -58,7 +58,7 @@ class Filters:
         bands: By density; empty shows all.
         dead: Show the neurons that never fire too.
         sort: One of `SORTS`; empty for the first.
-        trust: Least trust; 0 shows all.
+        auc: Least lower end of the held-out AUC; 0 shows all.
         sources: Who gave the label; empty shows all.
         density: Least and largest share of viewers in whom a concept fires, in [0, 1]; None shows all.
         active: Only those that fire in the viewer of the side bar.
@@ -71,7 +71,7 @@ class Filters:
     dead: bool = False
     bands: tuple[str, ...] = ()
     sort: str = ""
-    trust: float = 0.0
+    auc: float = 0.0
     sources: tuple[str, ...] = ()
     density: tuple[float, float] | None = None
     active: bool = False
@@ -462,7 +462,7 @@ def parse_filters(values: Mapping[str, Sequence[str]]) -> Filters:
     """
     flags = ("true", "false")
     choices: dict[str, Iterable[str]] = {
-        KIND: KINDS, HEAD: AUDIENCES, BAND: BANDS, PURITY: PURITY_STEPS, TRUST: TRUST_STEPS, SORT: SORTS,
+        KIND: KINDS, HEAD: AUDIENCES, BAND: BANDS, PURITY: PURITY_STEPS, AUC: AUC_STEPS, SORT: SORTS,
         SOURCE: SOURCES, DENSITY: LADDER, DEAD: flags, ACTIVE: flags,
     }  # fmt: skip
     for key, allowed in choices.items():
@@ -482,7 +482,7 @@ def parse_filters(values: Mapping[str, Sequence[str]]) -> Filters:
         bands=tuple(values.get(BAND, ())),
         dead="true" in values.get(DEAD, ()),
         sort=next((name for name in values.get(SORT, ()) if name != SORTS[0]), ""),
-        trust=max((TRUST_STEPS[v] for v in values.get(TRUST, ())), default=0.0),
+        auc=max((AUC_STEPS[v] for v in values.get(AUC, ())), default=0.0),
         sources=tuple(values.get(SOURCE, ())),
         density=None if span in ([], [LADDER[0], LADDER[-1]]) else (float(span[0]) / 100, float(span[-1]) / 100),
         active="true" in values.get(ACTIVE, ()),

@@ -13,7 +13,7 @@ from core.neurons.pair import cosine, together
 from core.runs import Run
 from core.steering.steering import Edit, Steering, steer
 from dashboard import cache, state
-from dashboard.briefs import show_comparison_brief
+from dashboard.briefs import either, show_comparison_brief
 from dashboard.charts import DASH, Effect, effects_figure, number, percent, signed, table_html
 from dashboard.commands import run_request
 from dashboard.listing import named
@@ -99,9 +99,9 @@ def compare_concepts(shown: Run) -> None:
     show_metrics(
         [
             Metric("pair_cosine", number(cosine(shown.sae.W_dec[a], shown.sae.W_dec[b])), "1: they push the same way"),
-            Metric("pair_viewers", percent(viewers.jaccard), f"{viewers.n_both:,} of {viewers.n:,} have both"),
+            Metric("pair_viewers", percent(viewers.jaccard), either(viewers)),
             Metric("pair_lift", f"{number(viewers.lift, 1)} ×", "1: no more than by chance"),
-            Metric("pair_items", percent(items.jaccard), f"{items.n_both:,} of {items.n:,} fire both"),
+            Metric("pair_items", percent(items.jaccard), either(items)),
         ]
     )
     left, right = st.columns(2)
@@ -128,7 +128,7 @@ def set_both(a: int, b: int) -> None:
 
 def show_facts(shown: Run, a: int, b: int) -> None:
     """Draw the numbers of both, beside each other, with links to them."""
-    frame = shown.table.frame
+    frame = cache.concepts(shown.id).sort_values("neuron", ignore_index=True)
     with st.container(border=True, height="stretch"):
         show_title("Side by side")
         rows = []
@@ -141,6 +141,8 @@ def show_facts(shown: Run, a: int, b: int) -> None:
             ("Purity@20", "purity_at_20", percent),
             ("Base rate", "base_rate", lambda v: percent(v, 1)),
             ("Lift", "lift", lambda v: f"{number(v, 1)} ×" if np.isfinite(v) else DASH),
+            ("Held-out AUC ≥", "held_out_auc_low", number),
+            ("Steer slope", "slope", lambda v: signed(100 * v, 1)),
             ("Stability", "stability", number),
         ):
             if column in frame:

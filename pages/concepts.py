@@ -14,12 +14,12 @@ from dashboard.escape import for_markdown
 from dashboard.glossary import help_of
 from dashboard.guard import fragment
 from dashboard.listing import (
+    AUC,
     FIRES_FOR,
     LEVEL,
     SLOPE,
     STABILITY,
     STRENGTH,
-    TRUST,
     VERDICT,
     Found,
     available_sorts,
@@ -115,9 +115,13 @@ def show_chips(shown: Run, concepts: pd.DataFrame, viewer: str, n_dead: int) -> 
             "Purity at least, %", list(state.PURITY_STEPS), key=state.PURITY, bind="query-params",
             help=help_of("purity"),
         )  # fmt: skip
-        if TRUST in concepts:
+        if AUC in concepts:
             st.pills(
-                "Trust at least", list(state.TRUST_STEPS), key=state.TRUST, bind="query-params", help=help_of("trust")
+                "Held-out AUC at least",
+                list(state.AUC_STEPS),
+                key=state.AUC,
+                bind="query-params",
+                help=help_of("auc_low"),
             )
         if shown.dataset.n_interactions:
             st.pills(
@@ -190,8 +194,8 @@ def show_table(found: pd.DataFrame) -> int | None:
     """Draw the first rows of the list, and give the neuron of the selected one."""
     found = found.head(MOST_ROWS)
     optional = {
-        FIRES_FOR: ("Fires for", 1), STRENGTH: ("Strength", 100), TRUST: ("Trust", 1), SLOPE: ("Steer slope", 100),
-        VERDICT: ("Verdict", 1), STABILITY: ("Stability", 1), LEVEL: ("Level", 1),
+        FIRES_FOR: ("Fires for", 1), STRENGTH: ("Strength", 100), AUC: ("Held-out AUC ≥", 1),
+        SLOPE: ("Steer slope", 100), VERDICT: ("Verdict", 1), STABILITY: ("Stability", 1), LEVEL: ("Level", 1),
     }  # fmt: skip
     more = {
         title: found[name] * times if times > 1 else found[name] for name, (title, times) in optional.items()
@@ -201,16 +205,17 @@ def show_table(found: pd.DataFrame) -> int | None:
         {
             "#": found["neuron"],
             "Label": found["label"].where(found["alive"], "never fires"),
-            "Source": found["label_source"],
-            **{name: more[name] for name in ("Fires for", "Strength", "Trust", "Steer slope") if name in more},
-            "Evidence": found["evidence"],
+            **{name: more[name] for name in ("Fires for", "Strength") if name in more},
+            "Top items": found["top_titles"],
+            **{name: more[name] for name in ("Held-out AUC ≥", "Steer slope") if name in more},
             "Best match": found["best_concept"],
             "Purity@20": found["purity_at_20"] * 100,
             "Lift": found["lift"],
             "Viewers": found["density_users"] * 100,
             "Head share": found["head_share"] * 100,
             **{name: more[name] for name in ("Verdict", "Stability", "Level") if name in more},
-            "Top items": found["top_titles"],
+            "Evidence": found["evidence"],
+            "Source": found["label_source"],
         }
     ).reset_index(drop=True)
     config = st.column_config
@@ -224,15 +229,15 @@ def show_table(found: pd.DataFrame) -> int | None:
         placeholder=DASH,
         column_config={
             "#": config.NumberColumn(width=55, format="%d"),
-            "Label": config.TextColumn(width="medium"),
+            "Label": config.TextColumn(width=165),
             "Source": config.TextColumn(width=75),
             "Fires for": config.TextColumn(help="The title found that it fires for most", width="medium"),
             "Strength": config.ProgressColumn(
                 help="Activation, as a share of the highest one that this concept has on any viewer or title",
                 format="%.0f %%", min_value=0.0, max_value=100.0, width=110,
             ),
-            "Trust": config.ProgressColumn(
-                help=help_of("trust"), format="%.2f", min_value=0.5, max_value=1.0, width=90
+            "Held-out AUC ≥": config.ProgressColumn(
+                help=help_of("auc_low"), format="%.2f", min_value=0.5, max_value=1.0, width=115
             ),
             "Steer slope": config.NumberColumn(help=help_of("slope"), format="%+.1f", width=95),
             "Evidence": config.ProgressColumn(
@@ -242,7 +247,7 @@ def show_table(found: pd.DataFrame) -> int | None:
                 max_value=max(1.0, float(view["Evidence"].fillna(0.0).max())),
                 width=110,
             ),
-            "Best match": config.TextColumn(width=110),
+            "Best match": config.TextColumn(width=85),
             "Purity@20": config.NumberColumn(help=help_of("purity"), format="%.0f %%", width=85),
             "Lift": config.NumberColumn(help=help_of("lift"), format="%.1f ×", width=70),
             "Viewers": config.NumberColumn(help=help_of("density"), format="%.2f %%", width=80),
@@ -250,7 +255,7 @@ def show_table(found: pd.DataFrame) -> int | None:
             "Verdict": config.TextColumn(width=120),
             "Stability": config.NumberColumn(help=help_of("stability"), format="%.2f", width=80),
             "Level": config.NumberColumn(help=help_of("level"), format="%d", width=65),
-            "Top items": config.TextColumn(width="large"),
+            "Top items": config.TextColumn(width=190),
         },
     )  # fmt: skip
     rows = event.selection.rows or [row for row, _ in event.selection.cells]

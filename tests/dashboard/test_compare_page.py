@@ -58,7 +58,7 @@ def test_two_concepts_of_the_address_are_compared_by_their_numbers(full: Run) ->
     )
     acts = full.activations("viewers").toarray() > 0
     both, either = (acts[:, a] & acts[:, b]).sum(), (acts[:, a] | acts[:, b]).sum()
-    assert f"{both} of {full.dataset.n_users} have both" in [m.delta.replace("\\", "") for m in app.metric]
+    assert f"{both} of {either} with either" in [m.delta.replace("\\", "") for m in app.metric]
     assert metric(app, "Shared viewers") in (f"{100 * both / either:.0f} %", "< 1 %")
     top = [set(full.table.top_items[j, :20]) - {-1} for j in (a, b)]
     assert f"Both · {len(top[0] & top[1])}" in html and f"Only A · {len(top[0] - top[1])}" in html

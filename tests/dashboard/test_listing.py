@@ -170,17 +170,17 @@ def test_the_concepts_of_a_viewer_are_those_that_fire_the_strongest_first(concep
     assert _neurons(select(concepts, Filters("noir", active=True), None, Firing(strength))) == [3]
 
 
-def test_the_list_is_ordered_by_trust_times_steerability_as_far_as_they_are_known(concepts: pd.DataFrame) -> None:
+def test_the_list_is_ordered_by_held_out_auc_times_steer_slope_as_far_as_they_are_known(concepts: pd.DataFrame) -> None:
     assert sorted_by(concepts) == "evidence"
     assert worth(concepts).tolist() == concepts["evidence"].tolist()
-    trusted = concepts.assign(trust=[0.6, 0.9, 0.4, np.nan, np.nan])
-    assert "not computed" in sorted_by(trusted)
-    assert _neurons(select(trusted, Filters())) == [3, 7, 12, 0]
-    both = trusted.assign(slope=[0.5, 0.1, 0.9, 0.3, np.nan])
-    assert sorted_by(both) == "trust × steerability"
+    sure = concepts.assign(held_out_auc_low=[0.6, 0.9, 0.4, np.nan, np.nan])
+    assert "not computed" in sorted_by(sure)
+    assert _neurons(select(sure, Filters())) == [3, 7, 12, 0]
+    both = sure.assign(slope=[0.5, 0.1, 0.9, 0.3, np.nan])
+    assert sorted_by(both) == "held-out AUC × steer slope"
     np.testing.assert_allclose(worth(both), [0.1, 0.08, 0.0, np.nan, np.nan])
     assert _neurons(select(both, Filters())) == [7, 3, 12, 0]
-    assert _neurons(select(both, Filters(trust=0.6))) == [7, 3]
+    assert _neurons(select(both, Filters(auc=0.6))) == [7, 3]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_the_list_is_ordered_by_trust_times_steerability_as_far_as_they_are_know
         ("Evidence", [7, 3, 12, 0]), ("Purity", [7, 3, 12, 0]), ("Lift", [3, 7, 12, 0]),
         ("Most viewers", [0, 12, 7, 3]), ("Fewest viewers", [3, 7, 12, 0]),
         ("Most niche", [7, 3, 12, 0]), ("Most mainstream", [0, 12, 3, 7]),
-        ("Label A to Z", [12, 0, 3, 7]), ("Trust", [7, 3, 12, 0]),
+        ("Label A to Z", [12, 0, 3, 7]), ("Held-out AUC", [7, 3, 12, 0]),
     ],
 )  # fmt: skip
 def test_each_order_goes_by_its_figure_and_leaves_what_is_unknown_for_the_end(
@@ -202,9 +202,9 @@ def test_each_order_goes_by_its_figure_and_leaves_what_is_unknown_for_the_end(
 def test_only_orders_are_offered_whose_figures_are_there(concepts: pd.DataFrame) -> None:
     offered = available_sorts(concepts)
     assert offered[0] == SORTS[0]
-    assert not {"Trust", "Steer slope", "Stability"} & set(offered)
+    assert not {"Held-out AUC", "Steer slope", "Stability"} & set(offered)
     assert "Steer slope" in available_sorts(concepts.assign(slope=0.1))
-    assert set(available_sorts(concepts.assign(slope=0.1, trust=0.6, stability=0.5))) == set(SORTS)
+    assert set(available_sorts(concepts.assign(slope=0.1, held_out_auc_low=0.6, stability=0.5))) == set(SORTS)
 
 
 def test_a_range_of_densities_holds_its_ends_and_labels_are_filtered_by_who_gave_them(concepts: pd.DataFrame) -> None:
@@ -225,18 +225,20 @@ def test_analyses_add_trust_slope_and_verdict() -> None:
         }
     )  # fmt: skip
     known = known_columns(best, np.array([0.1, 0.2, np.nan]), audit, 3)
-    np.testing.assert_array_equal(known["trust"], [0.6, 0.7, np.nan])
+    np.testing.assert_array_equal(known["held_out_auc_low"], [0.6, 0.7, np.nan])
     np.testing.assert_array_equal(known["slope"], [0.1, 0.2, np.nan])
     assert known["verdict"].tolist() == ["seen, not steered", "", "can be steered"]
     assert known_columns(None, None, None, 3) == {}
 
 
 def test_parquet_has_every_row_and_the_texts_as_they_are(concepts: pd.DataFrame) -> None:
-    read = pd.read_parquet(io.BytesIO(to_parquet(concepts.assign(verdict=["=x", "", "", "", ""], trust=0.75))))
+    read = pd.read_parquet(
+        io.BytesIO(to_parquet(concepts.assign(verdict=["=x", "", "", "", ""], held_out_auc_low=0.75)))
+    )
     assert read["neuron"].tolist() == _neurons(concepts)
     assert read["label"].tolist()[2] == "=cmd()"
     assert read["verdict"].tolist()[0] == "=x"
-    assert set(read["trust"]) == {0.75}
+    assert set(read["held_out_auc_low"]) == {0.75}
     assert "searched" not in read and "audience" not in read
 
 

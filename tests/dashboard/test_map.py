@@ -146,7 +146,7 @@ def test_the_points_of_concepts_follow_the_list_and_those_of_titles_the_catalogu
     assert atlas.ids[atlas.order].tolist() == listed.loc[listed["alive"], "neuron"].tolist()
     np.testing.assert_array_equal(atlas.size, placed.table.frame["density_users"].to_numpy()[atlas.ids])
     np.testing.assert_array_equal(atlas.colours["evidence"].of, placed.table.frame["evidence"].to_numpy()[atlas.ids])
-    assert "trust" not in atlas.colours and "verdict" not in atlas.colours
+    assert "auc" not in atlas.colours and "verdict" not in atlas.colours
     counts = np.arange(placed.dataset.n_items)
     items = item_atlas(made.arrays["items"], made.arrays["item_xy"], placed.dataset, counts)
     assert items.names == placed.dataset.titles()
