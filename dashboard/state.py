@@ -298,10 +298,13 @@ def set_page_choices(values: Mapping[str, str]) -> None:
     st.query_params.from_dict(address | {key: [value] for key, value in values.items()})
 
 
-def take_page_choice(key: str) -> None:
-    """Take over what the widget of a page's choice holds (see `show_choice`); for callbacks."""
+def take_page_choice(key: str, default: str | None = None) -> None:
+    """Take over what the widget of a page's choice holds (see `show_choice`); for callbacks.
+
+    The default of the page, where it is given, is not written to the address.
+    """
     value = st.session_state.get(f"{key}_widget")
-    set_page_choice(key, None if value is None else str(value))
+    set_page_choice(key, None if value is None or value == default else str(value))
 
 
 def keep(key: str, value: object) -> None:

@@ -35,7 +35,7 @@ QUESTION = "Which parts of the catalogue can be steered here, and which does the
 VERDICT, FACT, ALL = "verdict", "fact", "all"
 BY_VERDICT = dict(zip(("steered", "seen", "unseen", "few"), VERDICTS, strict=True))
 BY_KIND = {"genre": "Genres", "tag": "Tags", "decade": "Decades"}
-N_SHOWN = 24
+N_SHOWN, N_NAMED = 24, 5
 
 
 def run() -> None:
@@ -112,11 +112,11 @@ def show_filters(facts: pd.DataFrame) -> pd.DataFrame:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         st.segmented_control(
             "Verdict", list(verdicts), format_func=verdicts.__getitem__, key=state.show_choice(VERDICT, verdict),
-            on_change=state.take_page_choice, args=(VERDICT,), required=True,
+            on_change=state.take_page_choice, args=(VERDICT, ALL), required=True,
         )  # fmt: skip
         st.segmented_control(
             "Kind", list(kinds), format_func=kinds.__getitem__, key=state.show_choice(FACT, kind),
-            on_change=state.take_page_choice, args=(FACT,), required=True,
+            on_change=state.take_page_choice, args=(FACT, ALL), required=True,
         )  # fmt: skip
     keep = (facts["verdict"] == BY_VERDICT.get(verdict, "")) | (verdict == ALL)
     return facts[keep & ((facts["kind"] == kind) | (kind == ALL))].reset_index(drop=True)
@@ -135,15 +135,18 @@ def picture(judged: pd.DataFrame) -> Figure:
 
 
 def takeaway(judged: pd.DataFrame) -> str:
-    """Say what the shown facts come to, in one sentence."""
-    steered = judged[judged["verdict"] == STEERED]
+    """Say what the shown facts come to, and name those that are not seen."""
+    steered, blind = judged[judged["verdict"] == STEERED], judged.loc[judged["verdict"] == UNSEEN, "concept"].tolist()
+    more = f" and {len(blind) - N_NAMED:,} more" if len(blind) > N_NAMED else ""
+    unseen = f" Not seen: {', '.join(blind[:N_NAMED])}{more}." if blind else ""
     if steered.empty:
-        return f"Of these {len(judged):,} facts none can be steered by a single concept."
+        these = f"Of these {len(judged):,} facts none" if len(judged) > 1 else "This fact cannot"
+        return f"{these}{' can' if len(judged) > 1 else ''} be steered by a single concept.{unseen}"
     most = steered.loc[steered["rise"].idxmax()]
     return (
         f"Of these {len(judged):,} facts {len(steered):,} can be steered; {most['concept']} moves most: from "
         f"{percent(most['share'], 1)} of the top 20 to {percent(most['share'] + most['rise'], 1)} at strength "
-        f"{STRENGTHS[-1]:g}."
+        f"{STRENGTHS[-1]:g}.{unseen}"
     )
 
 

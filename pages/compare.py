@@ -49,7 +49,7 @@ def run() -> None:
         show_header("Compare", QUESTION)
         st.segmented_control(
             "Compare", list(KINDS), format_func=lambda key: KINDS[key], key=state.show_choice(WHAT, what),
-            on_change=state.take_page_choice, args=(WHAT,), label_visibility="collapsed",
+            on_change=state.take_page_choice, args=(WHAT, "concepts"), label_visibility="collapsed",
         )  # fmt: skip
     if what == "concepts":
         compare_concepts(shown)

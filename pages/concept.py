@@ -54,7 +54,9 @@ def show_tabs(shown: Run, j: int) -> None:
     """Draw the tabs, and what is in the open one."""
     key = state.show_choice(TAB, state.page_choice(TAB, list(TABS), "Examples"))
     for tab, draw in zip(
-        st.tabs(list(TABS), key=key, on_change=state.take_page_choice, args=(TAB,)), TABS.values(), strict=True
+        st.tabs(list(TABS), key=key, on_change=state.take_page_choice, args=(TAB, "Examples")),
+        TABS.values(),
+        strict=True,
     ):
         if tab.open:
             with tab:

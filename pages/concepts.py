@@ -201,12 +201,12 @@ def show_table(found: pd.DataFrame) -> int | None:
         title: found[name] * times if times > 1 else found[name] for name, (title, times) in optional.items()
         if name in found
     }  # fmt: skip
+    strongest = {"Top items": found["top_titles"]}  # beside the label, where no search has something nearer
     view = pd.DataFrame(
         {
             "#": found["neuron"],
             "Label": found["label"].where(found["alive"], "never fires"),
-            **{name: more[name] for name in ("Fires for", "Strength") if name in more},
-            "Top items": found["top_titles"],
+            **({name: more[name] for name in ("Fires for", "Strength") if name in more} or strongest),
             **{name: more[name] for name in ("Held-out AUC ≥", "Steer slope") if name in more},
             "Best match": found["best_concept"],
             "Purity@20": found["purity_at_20"] * 100,
@@ -216,6 +216,7 @@ def show_table(found: pd.DataFrame) -> int | None:
             **{name: more[name] for name in ("Verdict", "Stability", "Level") if name in more},
             "Evidence": found["evidence"],
             "Source": found["label_source"],
+            **strongest,
         }
     ).reset_index(drop=True)
     config = st.column_config

@@ -88,7 +88,7 @@ def show_choices(shown: Run, what: str) -> tuple[Atlas, Colour]:
         )  # fmt: skip
         st.selectbox(
             "Colour by", list(atlas.colours), format_func=lambda k: atlas.colours[k].title, width=240,
-            key=state.show_choice(COLOUR, key), on_change=state.take_page_choice, args=(COLOUR,),
+            key=state.show_choice(COLOUR, key), on_change=state.take_page_choice, args=(COLOUR, "genre"),
             help=atlas.colours[key].help,
         )  # fmt: skip
     return atlas, atlas.colours[key]
@@ -96,7 +96,7 @@ def show_choices(shown: Run, what: str) -> tuple[Atlas, Colour]:
 
 def take_what() -> None:
     """Take over what is placed; concepts and titles have other colours."""
-    state.take_page_choice(WHAT)
+    state.take_page_choice(WHAT, "concepts")
     state.set_page_choice(COLOUR, None)
 
 

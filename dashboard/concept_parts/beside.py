@@ -2,11 +2,13 @@
 
 import streamlit as st
 
+from core.labels.keywords import MIXED
 from core.neurons.relatives import Relatives
 from core.runs import Run
 from core.store import basis_of
 from dashboard import cache
 from dashboard.charts import number
+from dashboard.listing import named
 from dashboard.navigation import concept_link
 from dashboard.panels import show_missing, show_note, show_title
 from dashboard.saving import history_html, show_notes
@@ -81,4 +83,10 @@ def show_together(shown: Run, j: int, found: Relatives) -> None:
 
 def link(shown: Run, j: int, note: str) -> None:
     """Draw a link to a related concept with how related it is."""
-    concept_link(j, str(shown.table.frame["label"].iloc[j]), note)
+    concept_link(j, told(shown, j), note)
+
+
+def told(shown: Run, j: int) -> str:
+    """Give the label of a concept; where that is "Mixed", which many are, with the title that fires it most."""
+    label, top = named(str(shown.table.frame["label"].iloc[j]), j), int(shown.table.top_items[j, 0])
+    return f"{label} · top: {shown.dataset.item_table['title'].iloc[top]}" if label == MIXED and top >= 0 else label

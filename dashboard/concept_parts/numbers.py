@@ -24,7 +24,7 @@ from dashboard.charts import (
 from dashboard.charts_concept import Cosine, cosines_figure, values_html
 from dashboard.charts_portrait import ShareRow, shares_figure
 from dashboard.charts_response import response_figure
-from dashboard.concept_parts.beside import link, relatives_of
+from dashboard.concept_parts.beside import link, relatives_of, told
 from dashboard.listing import named
 from dashboard.navigation import item_link
 from dashboard.panels import show_card, show_figure, show_missing, show_note, show_title
@@ -157,9 +157,8 @@ def show_neighbourhood(shown: Run, j: int) -> None:
 
 def cosine_rows(shown: Run, related: Related, j: int) -> list[Cosine]:
     """Give related concepts with their cosines for a figure."""
-    labels = shown.table.frame["label"]
     pairs = list(zip(related.neurons[j], related.values[j], strict=True))[:N_AROUND]
-    return [Cosine(named(str(labels.iloc[k]), int(k)), f"#{k}", float(value)) for k, value in pairs if k >= 0]
+    return [Cosine(told(shown, int(k)), f"#{k}", float(value)) for k, value in pairs if k >= 0]
 
 
 def purity_rows(shown: Run, j: int) -> list[PurityRow]:

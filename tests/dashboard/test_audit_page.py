@@ -76,7 +76,7 @@ def test_a_choice_filters_the_facts_and_stands_in_the_address(audited: Run) -> N
     choice(app, "fact").select("decade").run()
     assert rows_of(app)["Fact"].tolist() == ["1980s"] and query(app, "fact") == "decade"
     choice(app, "verdict").select("all").run()
-    assert rows_of(app)["Fact"].tolist() == ["1980s", "1920s"] and query(app, "verdict") == "all"
+    assert rows_of(app)["Fact"].tolist() == ["1980s", "1920s"] and query(app, "verdict") is None
     html = shown(open_page("audit", verdict="few", fact="genre"))
     assert "No fact of this kind has this verdict." in html and "sl-figure" not in html
 
@@ -125,7 +125,11 @@ def test_the_csv_holds_every_shown_fact_and_no_formula() -> None:
 def test_the_takeaway_names_the_fact_that_moves_most_or_says_that_none_does() -> None:
     facts = listed(table(), pd.Series(list("abcde")))
     assert "<b>spies</b> moves most: from 10.0 % of the top 20 to 65.0 % at strength 3" in takeaway(facts)
-    assert "none can be steered" in takeaway(facts[facts["verdict"] == UNSEEN])
+    assert takeaway(facts).endswith(" Not seen: Comedy.")
+    one = facts[facts["verdict"] == UNSEEN]
+    assert takeaway(one) == "This fact cannot be steered by a single concept. Not seen: Comedy."
+    many = pd.concat([one] * 7, ignore_index=True)
+    assert takeaway(many).startswith("Of these 7 facts none can be steered") and takeaway(many).endswith(" and 2 more.")
 
 
 def test_the_picture_puts_both_intervals_chance_and_the_verdict_in_words_in_a_row() -> None:

@@ -4,8 +4,11 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
@@ -14,6 +17,7 @@ from core.analyses.base import KNOWN, analyse
 from core.neurons.relatives import Relatives
 from core.runs import Run, open_run
 from dashboard.charts_concept import Cosine, cosines_figure, history_html, rests_on_html, values_html
+from dashboard.concept_parts.beside import told
 from dashboard.concept_parts.head import concept_json
 from pages.concept import TABS
 from tests.dashboard.test_pages import changed, links, metric, open_page, query, shown
@@ -180,3 +184,13 @@ def test_charts_say_what_they_show_and_escape_names() -> None:
 def _arrays(run: Run) -> dict[str, np.ndarray]:
     folder = next(p for p in Path(run.workspace.path / "relatives").iterdir() if not p.name.startswith("."))
     return dict(run.workspace.arrays("relatives", folder.name))
+
+
+def test_a_mixed_concept_is_told_from_other_mixed_ones_by_its_strongest_title() -> None:
+    table = SimpleNamespace(
+        frame=pd.DataFrame({"label": ["Mixed · #0", "Horror", "Mixed · #2"]}), top_items=np.array([[1], [0], [-1]])
+    )
+    run: Any = SimpleNamespace(
+        table=table, dataset=SimpleNamespace(item_table=pd.DataFrame({"title": ["Alien", "Big"]}))
+    )
+    assert [told(run, j) for j in range(3)] == ["Mixed · top: Big", "Horror", "Mixed"]
