@@ -18,6 +18,9 @@ from core.data.groups import popularity_groups
 from core.errors import MissingStageError
 from core.evaluation.ranking import Interval
 from core.labels.bench import Bench
+from core.labels.offers import Offer
+from core.labels.offers import offers as offers_of
+from core.labels.stored import read_labels
 from core.neurons.concepts import concepts_of
 from core.neurons.contrast import Contrast
 from core.neurons.contrast import contrast as contrast_of
@@ -466,6 +469,22 @@ def _bench(path: str, run_id: str) -> Bench | None:
     return Bench(
         made.arrays, made.tables, opened.dataset, lambda j: np.asarray(acts[:, [j]].todense()).ravel(), opened.seed
     )
+
+
+def offers(run_id: str) -> list[Offer]:
+    """Give the labels of the last run of a language model beside those in use; none before "trust" was made."""
+    opened, tested = run(run_id), bench(run_id)
+    found = read_labels(opened.workspace, run_id)
+    if found is None or tested is None:
+        return []
+    revision = store().label_revision(basis_of(opened.ids, "neurons"))
+    return _offers(str(workspace_path()), run_id, revision, tuple(found.named.items()))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _offers(path: str, run_id: str, revision: int, named: tuple[tuple[int, str], ...]) -> list[Offer]:  # noqa: ARG001
+    opened, tested = run(run_id), _bench(path, run_id)
+    return [] if tested is None else offers_of(tested, opened.table.frame, dict(named), opened.seed)
 
 
 def analysis(run_id: str, name: str) -> Made | None:

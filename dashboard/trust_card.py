@@ -6,8 +6,10 @@ import numpy as np
 import streamlit as st
 
 from core.runs import Run
+from core.store import basis_of
+from core.written import DASH, number, percent
 from dashboard import cache
-from dashboard.charts import DASH, number, percent, table_html
+from dashboard.charts import table_html
 from dashboard.charts_response import points
 from dashboard.charts_trust import Told, causal_text, status_text, told_html, told_table
 from dashboard.escape import for_html
@@ -31,12 +33,34 @@ def show_trust_card(run: Run, neuron: int) -> None:
     facts = run.table.frame.iloc[neuron]
     label = str(facts["label"])
     card = bench.card(neuron, label)
-    source = SOURCES.get(str(facts["label_source"]), str(facts["label_source"]))
-    show_title("Can its label be trusted?", f"given by {source}")
+    source = str(facts["label_source"])
+    show_title("Can its label be trusted?", f"given by {SOURCES.get(source, source)}{_who(run, neuron, source)}")
     if card is None:
         show_note("It never fires, so there is nothing to test.")
         return
     st.html(card_html(card))
+    show_note(tested(card, source))
+
+
+def tested(card: dict[str, Any], source: str) -> str:
+    """Say what was tested: whose label, and by what."""
+    whose = {"keyword": "keyword label", "llm": "language model's label", "human": "person's label"}.get(
+        source, "label"
+    )
+    if card["status"] == "untested":
+        return f"The {whose} “{card['label']}” could not be tested."
+    if card["status"] == "mixed":
+        return f"The {whose} “{card['label']}” claims nothing, so there is nothing to test."
+    how = "as the rule that it is" if source == "keyword" else "by the facts of the catalogue that its words name"
+    return f"Tested is the {whose} “{card['label']}”, {how}."
+
+
+def _who(run: Run, neuron: int, source: str) -> str:
+    """Name the model or person that gave a label."""
+    if source not in ("llm", "human"):
+        return ""
+    given = cache.store().labels(basis_of(run.ids, "neurons")).get(neuron)
+    return "" if given is None else f", {given.author}"
 
 
 def card_html(card: dict[str, Any]) -> str:

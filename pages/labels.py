@@ -6,8 +6,9 @@ import streamlit as st
 from core.analyses.base import Made
 from core.labels.trust import STATUSES
 from core.runs import Run
+from core.written import DASH, number, percent
 from dashboard import cache, state
-from dashboard.charts import DASH, Figure, measured, number, percent, table_html
+from dashboard.charts import Figure, measured, table_html
 from dashboard.charts_trust import (
     WORDS,
     Told,
@@ -18,7 +19,8 @@ from dashboard.charts_trust import (
 )
 from dashboard.escape import for_html
 from dashboard.glossary import help_of
-from dashboard.label_parts import show_model_run, show_one, show_people
+from dashboard.label_parts import show_one, show_people
+from dashboard.label_run import show_model_run
 from dashboard.listing import named
 from dashboard.panels import Metric, show_figure, show_header, show_metrics, show_missing, show_note, show_section
 from dashboard.sidebar import current_run
@@ -41,7 +43,7 @@ def run() -> None:
     made, bench = cache.analysis(shown.id, "trust"), cache.bench(shown.id)
     if made is None or bench is None:
         show_missing(shown, "trust")
-        show_model_run(shown, None)
+        show_model_run(shown)
         return
     cards = current_cards(shown, bench.cards)
     show_strip(made, cards)
@@ -53,9 +55,9 @@ def run() -> None:
         show_figure(statuses_figure(counts, takeaway(counts)))
     chosen = show_table(cards)
     if chosen is not None:
-        show_one(shown, bench, chosen)
+        show_one(shown, chosen)
     show_ways(made)
-    show_model_run(shown, bench)
+    show_model_run(shown)
     show_whole(made)
     show_people(shown)
 
@@ -104,8 +106,9 @@ def told(made: Made) -> Figure:
         Told("50 strongest titles", "against similar ones", measured(ours, "hard_wide"), nan, nan, nan),
     ]  # fmt: skip
     sentence = (
-        f"Half of the keyword labels tell held-out titles from random ones with {number(rows[0].value)} or more, from "
-        f"similar ones with {number(rows[1].value)}; labels of other concepts reach {number(rows[0].shuffled)}."
+        f"The middle keyword label tells held-out titles from random ones with {number(rows[0].value)}, from similar "
+        f"ones with {number(rows[1].value)}, where 1 is always right; labels of other concepts reach "
+        f"{number(rows[0].shuffled)}."
     )
     return told_figure(rows, "What the labels can tell", sentence)
 

@@ -5,6 +5,7 @@ had arrived are kept with the calls (`core.labels.calls`): the same run again ta
 """
 
 import asyncio
+import contextlib
 import signal
 import threading
 import time
@@ -20,13 +21,22 @@ from core.labels.costs import Cap, CapReachedError, Tokens
 from core.labels.failures import OF_ANSWERS, Failure
 from core.labels.llm import Client
 from core.labels.namer import Outcome, against, name
+from core.labels.pace import Pace
 from core.labels.plan import Evidences, Plan
 from core.labels.screen import words
-from core.labels.stored import COLUMNS, LABELLED, Labels, counts_of, read_labels, write_labels
+from core.labels.stored import (
+    COLUMNS,
+    LABELLED,
+    Labels,
+    counts_of,
+    read_labels,
+    write_heartbeat,
+    write_labels,
+)
 from core.progress import Progress, no_progress
 from core.runs import Run
 
-SAVE_EVERY_S = 5.0
+SAVE_EVERY_S, BEAT_EVERY_S = 5.0, 1.0
 _NAMELESS = ("mixed", "unclear")
 
 
@@ -77,12 +87,15 @@ class _Labelling:
         plan = self._plan
         self._cap = Cap(plan.price, plan.most_usd, plan.most_tokens, self._calls.spent(plan.job))
         self._client = Client(plan.endpoint, self._calls, self._cap, plan.job, plan.timeout_s, plan.backoff_s)
+        self._pace = Pace("labels", len(self._asked), self._cap.spent.usd)
+        beating = asyncio.create_task(self._beat())
         try:
             with self._signals():
                 await self._each("labels", self._asked, self._first)
                 if self._stopped is None and plan.preset == "contrast":
                     await self._each("same labels", self._same(), self._second)
         finally:
+            beating.cancel()
             await self._client.close()
             labels = self._save()
         if self._error is not None:
@@ -93,6 +106,7 @@ class _Labelling:
         """Work on neurons, several at a time, until all are done or something stops the run."""
         queue = iter(neurons)
         done = 0
+        self._pace = Pace(stage, len(neurons), self._cap.spent.usd, self._client.n_calls)
 
         async def worker() -> None:
             nonlocal done
@@ -102,6 +116,7 @@ class _Labelling:
                 try:
                     await work(neuron)
                     done += 1
+                    self._pace.step(self._client.n_calls)
                     self._tell(stage, done, len(neurons))
                 except CapReachedError:
                     self._stop(Failure.CAP)
@@ -159,6 +174,16 @@ class _Labelling:
         spent = self._cap.spent
         numbers: dict[str, float] = {"failed": self._n_failed, "tokens": spent.tokens}
         self._progress(stage, done, total, numbers if self._plan.price is None else {**numbers, "USD": spent.usd})
+
+    async def _beat(self) -> None:
+        """Give a sign of life every second, also while calls wait; a full disk is told by what saves the labels."""
+        while True:
+            spent = self._cap.spent
+            usd = None if self._plan.price is None else spent.usd
+            beat = self._pace.beat(self._plan.endpoint.model, self._n_failed, spent.tokens, usd, self._plan.most_usd)
+            with contextlib.suppress(UserError):
+                write_heartbeat(self._run.workspace, self._run.id, beat)
+            await asyncio.sleep(BEAT_EVERY_S)
 
     def _stop(self, why: Failure) -> None:
         self._stopped = self._stopped or why

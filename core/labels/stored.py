@@ -17,7 +17,7 @@ from core.workspace import Workspace, artefact_id, to_plain
 
 LABELLED = "labelled"
 """The status of a neuron that has a label; every other status is a `Failure`."""
-FOLDER, TABLE, ABOUT = "labels", "labels.parquet", "about.json"
+FOLDER, TABLE, ABOUT, BEAT = "labels", "labels.parquet", "about.json", "now.json"
 VERSION = 1
 """Grows when the same answers would give other labels."""
 COLUMNS: dict[str, str] = {
@@ -50,6 +50,46 @@ class Labels(NamedTuple):
         """Why to which neurons, of those that have no label."""
         rows = self.frame[self.frame["status"] != LABELLED]
         return {str(why): part["neuron"].tolist() for why, part in rows.groupby("status")}
+
+
+class Heartbeat(NamedTuple):
+    """How far a running labelling is. The model's name is untrusted text."""
+
+    model: str
+    stage: str
+    done: int
+    total: int
+    """Of this stage."""
+    failed: int
+    started: float
+    """Seconds since 1970, of the stage."""
+    at: float
+    """When this was written."""
+    left_s: float | None
+    """Seconds that the rest of the stage will take at the pace so far, kept answers aside; None before any came."""
+    tokens: int
+    usd: float | None
+    """What all calls of the job have cost; None where no price is known."""
+    usd_at_end: float | None
+    """The same at the end of the stage, at the cost of those so far."""
+    cap_usd: float | None
+
+
+def write_heartbeat(workspace: Workspace, run_id: str, beat: Heartbeat) -> None:
+    """Write how far the labelling of a run is.
+
+    Raises:
+        UserError: The folder cannot be written.
+    """
+    workspace.write_text(f"{FOLDER}/{run_id}", BEAT, json.dumps(beat._asdict(), allow_nan=False))
+
+
+def read_heartbeat(workspace: Workspace, run_id: str) -> Heartbeat | None:
+    """Give the last sign of life of the labelling of a run, which may have ended since; None where there is none."""
+    try:
+        return Heartbeat(**json.loads(workspace.read_text(f"{FOLDER}/{run_id}", BEAT) or ""))
+    except (ValueError, TypeError):
+        return None
 
 
 def job_of(model: str, base_url: str, preset: str) -> str:

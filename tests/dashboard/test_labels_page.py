@@ -1,6 +1,7 @@
 """Labels: the page shows what was tested, takes a model's label only where no person spoke, and keeps ratings."""
 
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,19 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.analyses.base import analyse, find
+from core.labels.bench import Bench
+from core.labels.calls import Calls
+from core.labels.facts import facts_known
 from core.labels.failures import Failure
+from core.labels.offers import Offer, strength
 from core.labels.ratings import rate, ratings
-from core.labels.stored import COLUMNS, LABELLED, write_labels
+from core.labels.stored import COLUMNS, LABELLED, Heartbeat, write_heartbeat, write_labels
+from core.neurons.concepts import concepts_of
 from core.runs import Run, open_run
 from core.store import open_store
+from dashboard import cache
 from dashboard.charts_trust import Told, statuses_figure, told_figure
-from dashboard.label_parts import accept, command
+from dashboard.label_run import command, helps, progress_text, take
 from dashboard.trust_card import card_html
 from tests.dashboard.test_pages import OUR_ATTRIBUTES, OUR_TAGS, Markup, metric, open_page, shown
 
@@ -109,15 +116,91 @@ def test_the_run_of_a_model_is_shown_with_its_failures_and_the_command_that_asks
     assert "Spent 0.2500 US dollars of 1, 1,234 tokens" in page
 
 
-def test_labels_of_a_model_never_take_the_place_of_a_persons(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    proposed(run, {0: "Scary", 1: "Funny"}, {})
+def offer(neuron: int, label: str, reason: str = "better") -> Offer:
+    return Offer(neuron, "old", "keyword", label, reason, {}, {})  # type: ignore[arg-type]
+
+
+def test_labels_of_a_model_never_take_the_place_of_a_persons(run: Run) -> None:
+    proposed(run, {0: "Scary", 1: "Funny", 2: "Odd"}, {})
     store = open_store(run.workspace)
     store.set_label(run.id, 0, "Mine")
-    assert accept(run, {0: "Scary", 1: "Funny"}) == 1
+    assert take(run, [offer(0, "Scary"), offer(1, "Funny"), offer(2, "Odd", "keyword")]) == 1
     labels = store.labels(run.ids["sae"])
     assert (labels[0].text, labels[0].source) == ("Mine", "human")
     assert (labels[1].text, labels[1].source, labels[1].author) == ("Funny", "llm", "tiny-model")
+    assert 2 not in labels, "what tells no more than the keyword label is no name"
     assert [label.text for label in store.label_history(run.ids["sae"], 0)] == ["Mine"]
+
+
+def a_better_label(run: Run, bench: Bench) -> tuple[int, str]:
+    """Give a neuron and a fact that tells its held-out titles better than its keyword label does."""
+    facts = [fact.name for fact in facts_known(run.dataset, concepts_of(run.dataset)) if fact.kind in ("genre", "tag")]
+    found = [
+        (strength(card) - strength(bench.card(neuron, str(own))), neuron, name)
+        for neuron, own, n in bench.cards[["neuron", "label", "n_positives"]].itertuples(index=False)
+        for name in facts
+        if n and (card := bench.card(neuron, name)) is not None and card["status"] in ("holds", "reads")
+    ]
+    gain, neuron, name = max(found)
+    assert gain > 0
+    return neuron, name
+
+
+def test_one_button_takes_the_labels_that_do_better_and_no_other(run: Run) -> None:
+    bench = cache.bench(run.id)
+    assert bench is not None
+    good, label = a_better_label(run, bench)
+    cards = bench.cards.query("n_positives > 0 and neuron != @good")
+    weak, vague = (int(j) for j in cards["neuron"].iloc[:2])
+    proposed(run, {good: label, weak: "Lovely things", vague: "Unclear"}, {})
+    app = open_page("labels")
+    assert "1 of 3 labels of the model tell held-out titles better than the keyword label" in shown(app)
+    table = app.dataframe[-1].value.set_index("#")["What becomes of it"]
+    assert table[good] == "can be taken: tells more than the keyword label"
+    assert table[weak].startswith("stays a proposal: cannot be tested")
+    assert table[vague] == "stays a proposal: claims nothing"
+    button = next(b for b in app.button if b.label == "Take all that do better (1)")
+    app = button.click().run()
+    assert "1 labels taken over" in texts(app)
+    labels = open_store(run.workspace).labels(run.ids["sae"])
+    assert {neuron: (found.text, found.source) for neuron, found in labels.items()} == {good: (label, "llm")}
+    row = app.dataframe[0].value.set_index("#").loc[good]
+    assert (row["Label"], row["Source"]) == (label, "llm")
+    assert not [b for b in app.button if b.label.startswith("Take all")]
+
+
+def test_the_name_of_a_person_is_offered_no_other(run: Run) -> None:
+    bench = cache.bench(run.id)
+    assert bench is not None
+    good, label = a_better_label(run, bench)
+    open_store(run.workspace).set_label(run.id, good, "Mine")
+    proposed(run, {good: label}, {})
+    app = open_page("labels")
+    assert app.dataframe[-1].value["What becomes of it"].tolist() == ["stays a proposal: a person named it"]
+    assert not [b for b in app.button if b.label.startswith("Take all")]
+
+
+def test_a_running_labelling_says_how_far_it_is_and_what_it_will_cost(run: Run) -> None:
+    beat = Heartbeat("tiny-model", "labels", 30, 120, 2, time.time() - 75, time.time(), 225.0, 5000, 0.02, 0.08, 1.0)
+    write_heartbeat(run.workspace, run.id, beat)
+    calls = Calls(run.workspace)
+    with calls.working(run.id):
+        page = shown(open_page("labels"))
+    calls.close()
+    assert "Began 1 min 15 s ago, about 3 min 45 s left. 2 without a label so far." in page
+    assert "Spent 0.0200 US dollars of at most 1, about 0.0800 at the end, 5,000 tokens." in page
+    assert "No sign of life for 1 min" in progress_text(beat, beat.at + 60)
+    assert "not known yet" in progress_text(beat._replace(left_s=None), beat.at)
+    assert "Began 1 min" not in shown(open_page("labels")), "nobody works on it any more"
+
+
+def test_each_kind_of_failure_has_the_command_that_helps(run: Run) -> None:
+    assert helps(Failure.TOO_FEW)[1] is None and helps(Failure.TIMEOUT) == ("Go on", ())
+    proposed(run, {}, {0: Failure.TOO_FEW})
+    assert "--again" not in shown(open_page("labels")), "no call helps where there is too little to show"
+    proposed(run, {}, {0: Failure.TRUNCATED, 1: Failure.CAP, 2: Failure.SERVER})
+    page = shown(open_page("labels"))
+    assert "<span>--max-tokens 1600</span>" in page and "--token-cap N" in page and "For 1 concept." in page
 
 
 def test_ratings_are_summed_up_with_their_agreement(run: Run) -> None:
