@@ -72,7 +72,7 @@ def test_what_needs_a_log_is_a_dash_with_its_reason(
     assert len(popular) == 9 and run.table.frame[popular].isna().all(axis=None)
     assert not any("Niche" in label or "Mainstream" in label for label in run.table.frame["label"])
     assert run.report["recommender"]["ndcg_at_20"] is None or np.isnan(run.report["recommender"]["ndcg_at_20"])
-    overview, concept = open_page("overview"), open_page("concept")
+    overview, concept = open_page("overview"), open_page("concept", tab="Who")
     assert "brought without a log" in shown(overview) and "Brought vectors" in shown(overview)
     assert metric(overview, "List quality kept") == "–"
     assert "nothing is known of what is popular" in shown(concept)

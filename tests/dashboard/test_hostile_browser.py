@@ -13,6 +13,8 @@ from tests.dashboard.browser import ROOT, needs_chromium, ready, running_app
 pytestmark = [needs_chromium, pytest.mark.browser]
 APP = ROOT / "dashboard" / "app.py"
 PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py") if path.stem != "__init__")
+QUERIES = {"overview": "", "steer": "steer?edit=8:add:1.0"}
+"""Addresses that are not the name of the page."""
 
 OVERLAPS = """() => {
   // Text that is drawn over other text: rectangles of its lines, cut to what their boxes let through.
@@ -75,7 +77,7 @@ def test_a_hostile_catalogue_is_text_on_every_page(
     page.on("request", lambda r: foreign.append(r.url) if urlparse(r.url).hostname not in ("127.0.0.1", None) else None)
     page.on("pageerror", lambda e: raised.append(str(e)))
     page.on("dialog", lambda d: (raised.append(f"dialog {d.message}"), d.dismiss()))
-    page.goto(f"{app}/" if name == "overview" else f"{app}/{name}")
+    page.goto(f"{app}/{QUERIES.get(name, name)}")
     ready(page, ".sl-head")
     page.wait_for_timeout(500)
     ready(page)

@@ -1,6 +1,5 @@
 """The main job in a real Chromium: find a concept, steer with it, share the link, come back."""
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,22 +9,15 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from core.pipeline import build
 from core.runs import Run, open_run, steer_viewer
 from core.steering.steering import Edit, Steering
-from core.workspace import Workspace
 from dashboard import state
-from tests.conftest import tiny_request, write_tiny
 from tests.dashboard.browser import needs_chromium, ready, running_app
 
 pytestmark = [pytest.mark.browser, needs_chromium]
 
 APP = Path(__file__).resolve().parents[2] / "dashboard" / "app.py"
 STEERED = ".steer .steered .row"
-HOSTILE = (
-    "<img src=http://evil.test/x.png onerror='window.__pwn=1'><script>window.__pwn=1</script> "
-    "**bold** $x^2$ ![p](http://evil.test/y.png) [link](http://evil.test) :red[x]"
-)
 
 
 @pytest.fixture(scope="module")
@@ -214,31 +206,6 @@ def test_an_address_that_cannot_be_gets_a_card(page: Page, app: str, path: str, 
     page.goto(app + path)
     ready(page, "text=" + message)
     assert "Traceback" not in page.locator("body").inner_text()
-
-
-def test_hostile_titles_and_genres_are_only_text_on_every_page(browser: Browser, tmp_path: Path) -> None:
-    folder = write_tiny(tmp_path / "hostile")
-    lines = (folder / "items.csv").read_text().splitlines()
-    quoted = json.dumps(HOSTILE)[1:-1].replace('"', "'")
-    lines[1:] = [
-        re.sub(r"^(film-\d+),[^,]*,(\d+),(\w+)", rf'\1,"{quoted} \1",\2,\3|$x$ <b>a</b>', x) for x in lines[1:]
-    ]
-    (folder / "items.csv").write_text("\n".join(lines) + "\n")
-    run = build(tiny_request(folder), Workspace(tmp_path / "w"))
-    assert HOSTILE[:30] in run.dataset.titles()[0]
-    foreign: list[str] = []
-    with running_app(APP, env={"STEERLENS_WORKSPACE": str(tmp_path / "w")}) as url:
-        context = browser.new_context(viewport={"width": 1440, "height": 1000})
-        opened = context.new_page()
-        opened.on("request", lambda r: foreign.append(r.url) if "evil.test" in r.url else None)
-        for path in ("/", "/concepts", "/concept", "/steer?edit=1:add:1.0"):
-            opened.goto(url + path)
-            ready(opened)
-            opened.wait_for_timeout(1500)
-            assert opened.evaluate("window.__pwn") is None
-            assert opened.locator('[data-testid="stException"]').count() == 0
-        context.close()
-    assert foreign == []
 
 
 def test_a_run_that_is_open_stays_whole_when_another_is_built(tiny_run: Run) -> None:

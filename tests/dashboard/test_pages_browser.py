@@ -35,16 +35,6 @@ def page(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_hostile_titles_run_nothing_and_fetch_nothing(page: Page, app: str, path: str) -> None:
-    foreign: list[str] = []
-    page.on("request", lambda r: foreign.append(r.url) if urlparse(r.url).hostname not in ("127.0.0.1", None) else None)
-    page.goto(app + path)
-    ready(page, PATHS[path])
-    assert page.evaluate("window.__pwned === undefined")
-    assert foreign == []
-
-
 @pytest.mark.parametrize("width", [390, 768, 1440])
 @pytest.mark.parametrize("path", ["/", "/concepts", "/concept"])
 def test_no_page_is_wider_than_its_window(browser: Browser, app: str, path: str, width: int) -> None:
