@@ -51,8 +51,8 @@ def tested(card: dict[str, Any], source: str) -> str:
         return f"The {whose} “{card['label']}” could not be tested."
     if card["status"] == "mixed":
         return f"The {whose} “{card['label']}” claims nothing, so there is nothing to test."
-    how = "as the rule that it is" if source == "keyword" else "by the facts of the catalogue that its words name"
-    return f"Tested is the {whose} “{card['label']}”, {how}."
+    how = "as a rule over facts of the catalogue" if source == "keyword" else "by the facts that its words name"
+    return f"What was tested: the {whose} “{card['label']}”, {how}."
 
 
 def _who(run: Run, neuron: int, source: str) -> str:

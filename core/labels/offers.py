@@ -85,7 +85,8 @@ def offers(bench: Bench, frame: pd.DataFrame, proposals: Mapping[int, str], seed
             ("keyword", keyword[neuron]), ("used", now), ("chance", _unlike(proposals, other.get(neuron), text)),
         ]  # fmt: skip
         beaten = (why for why, rival in rivals if _no_more(bench, neuron, new, rival))
-        reason: Reason = _standing(text, now, source, new) or next(beaten, "better")
+        standing = _standing(text, now, source, new)
+        reason: Reason = next(beaten, "better") if standing is None else standing
         found.append(Offer(neuron, now, source, text, reason, old, new))
     return found
 

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +179,22 @@ def test_the_name_of_a_person_is_offered_no_other(run: Run) -> None:
     app = open_page("labels")
     assert app.dataframe[-1].value["What becomes of it"].tolist() == ["stays a proposal: a person named it"]
     assert not [b for b in app.button if b.label.startswith("Take all")]
+
+
+def test_the_trust_card_names_whose_label_was_tested_and_how(run: Run) -> None:
+    bench = cache.bench(run.id)
+    assert bench is not None
+    neuron, label = a_better_label(run, bench)
+    own = str(bench.cards.set_index("neuron")["label"][neuron])
+    assert f"keyword label “{own}”" in shown(open_page("concept", neuron=str(neuron)))
+    store = open_store(run.workspace)
+    store.set_label(run.id, neuron, label, source="llm", by="tiny-model")
+    page = shown(open_page("concept", neuron=str(neuron)))
+    assert "given by a language model, tiny-model" in page
+    assert f"What was tested: the language model's label “{label}”, by the facts that its words name" in unescape(page)
+    store.set_label(run.id, neuron, "Lovely things", by="ann")
+    page = shown(open_page("concept", neuron=str(neuron)))
+    assert "given by a person, ann" in page and "label “Lovely things” could not be tested" in page
 
 
 def test_a_running_labelling_says_how_far_it_is_and_what_it_will_cost(run: Run) -> None:
