@@ -125,7 +125,9 @@ def show_label_editor(run: Run, neuron: int) -> None:
         ):  # fmt: skip
             store.back_to_automatic(run.id, neuron)
             st.rerun()
-        show_note(f"Your name beside it: {author()}. It holds for every run on this SAE.")
+        who = author()
+        unnamed = " (STEERLENS_AUTHOR, set before the start, changes it)" if who == "unknown" else ""
+        show_note(f"Your name beside it: {who}{unnamed}. It holds for every run on this SAE.")
         st.html(history_html(history, str(run.built_table.frame["label"].iloc[neuron])))
 
 

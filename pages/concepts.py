@@ -212,8 +212,9 @@ def show_table(found: pd.DataFrame) -> int | None:
             "Purity@20": found["purity_at_20"] * 100,
             "Lift": found["lift"],
             "Viewers": found["density_users"] * 100,
+            **({"Verdict": more["Verdict"]} if "Verdict" in more else {}),
             "Head share": found["head_share"] * 100,
-            **{name: more[name] for name in ("Verdict", "Stability", "Level") if name in more},
+            **{name: more[name] for name in ("Stability", "Level") if name in more},
             "Evidence": found["evidence"],
             "Source": found["label_source"],
             **strongest,
@@ -229,8 +230,8 @@ def show_table(found: pd.DataFrame) -> int | None:
         key="concepts-table",
         placeholder=DASH,
         column_config={
-            "#": config.NumberColumn(width=55, format="%d"),
-            "Label": config.TextColumn(width=165),
+            "#": config.NumberColumn(width=45, format="%d"),
+            "Label": config.TextColumn(width=150),
             "Source": config.TextColumn(width=75),
             "Fires for": config.TextColumn(help="The title found that it fires for most", width="medium"),
             "Strength": config.ProgressColumn(
@@ -238,9 +239,9 @@ def show_table(found: pd.DataFrame) -> int | None:
                 format="%.0f %%", min_value=0.0, max_value=100.0, width=110,
             ),
             "Held-out AUC ≥": config.ProgressColumn(
-                help=help_of("auc_low"), format="%.2f", min_value=0.5, max_value=1.0, width=115
+                help=help_of("auc_low"), format="%.2f", min_value=0.5, max_value=1.0, width=112
             ),
-            "Steer slope": config.NumberColumn(help=help_of("slope"), format="%+.1f", width=95),
+            "Steer slope": config.NumberColumn(help=help_of("slope"), format="%+.1f", width=90),
             "Evidence": config.ProgressColumn(
                 help=help_of("evidence"),
                 format="%.0f",
@@ -248,15 +249,15 @@ def show_table(found: pd.DataFrame) -> int | None:
                 max_value=max(1.0, float(view["Evidence"].fillna(0.0).max())),
                 width=110,
             ),
-            "Best match": config.TextColumn(width=85),
-            "Purity@20": config.NumberColumn(help=help_of("purity"), format="%.0f %%", width=85),
-            "Lift": config.NumberColumn(help=help_of("lift"), format="%.1f ×", width=70),
-            "Viewers": config.NumberColumn(help=help_of("density"), format="%.2f %%", width=80),
-            "Head share": config.NumberColumn(help=help_of("head_share"), format="%.0f %%", width=90),
-            "Verdict": config.TextColumn(width=120),
+            "Best match": config.TextColumn(width=82),
+            "Purity@20": config.NumberColumn(help=help_of("purity"), format="%.0f %%", width=82),
+            "Lift": config.NumberColumn(help=help_of("lift"), format="%.1f ×", width=62),
+            "Viewers": config.NumberColumn(help=help_of("density"), format="%.2f %%", width=78),
+            "Head share": config.NumberColumn(help=help_of("head_share"), format="%.0f %%", width=82),
+            "Verdict": config.TextColumn(width=108),
             "Stability": config.NumberColumn(help=help_of("stability"), format="%.2f", width=80),
             "Level": config.NumberColumn(help=help_of("level"), format="%d", width=65),
-            "Top items": config.TextColumn(width=190),
+            "Top items": config.TextColumn(width=155),
         },
     )  # fmt: skip
     rows = event.selection.rows or [row for row, _ in event.selection.cells]

@@ -87,6 +87,10 @@ def link(shown: Run, j: int, note: str) -> None:
 
 
 def told(shown: Run, j: int) -> str:
-    """Give the label of a concept; where that is "Mixed", which many are, with the title that fires it most."""
+    """Give the label of a concept; where that is "Mixed", which many are, with the title that fires it most, if any."""
     label, top = named(str(shown.table.frame["label"].iloc[j]), j), int(shown.table.top_items[j, 0])
-    return f"{label} · top: {shown.dataset.item_table['title'].iloc[top]}" if label == MIXED and top >= 0 else label
+    if label != MIXED:
+        return label
+    return (
+        f"{label} · top: {shown.dataset.item_table['title'].iloc[top]}" if top >= 0 else f"{label} · fires for no title"
+    )

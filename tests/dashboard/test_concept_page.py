@@ -193,4 +193,4 @@ def test_a_mixed_concept_is_told_from_other_mixed_ones_by_its_strongest_title() 
     run: Any = SimpleNamespace(
         table=table, dataset=SimpleNamespace(item_table=pd.DataFrame({"title": ["Alien", "Big"]}))
     )
-    assert [told(run, j) for j in range(3)] == ["Mixed · top: Big", "Horror", "Mixed"]
+    assert [told(run, j) for j in range(3)] == ["Mixed · top: Big", "Horror", "Mixed · fires for no title"]
