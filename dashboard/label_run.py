@@ -24,7 +24,6 @@ from dashboard.panels import show_card, show_note, show_section
 
 REFRESH_S, SILENT_S = 2, 15.0
 WHY = "tells held-out titles better than the keyword label"
-_MORE_TOKENS = 1600
 
 
 def show_model_run(shown: Run) -> None:
@@ -123,8 +122,6 @@ def helps(why: str) -> tuple[str, tuple[str, ...] | None]:
     """Say what helps against a failure, and what the command takes for it; None where no call helps."""
     if why == Failure.TOO_FEW:
         return "nothing: there is too little to show", None
-    if why == Failure.TRUNCATED:
-        return "Ask again with longer answers", ("--again", "--max-tokens", str(_MORE_TOKENS))
     if why == Failure.CAP:
         return "Go on with a larger cap", ("--token-cap", "N")
     return ("Ask again", ("--again",)) if why in OF_ANSWERS else ("Go on", ())
@@ -142,14 +139,18 @@ def show_offers(shown: Run) -> None:
     if all_of_them:
         show_note(
             f"{len(better):,} of {len(all_of_them):,} labels of the model tell held-out titles better than the keyword "
-            "label and than a label of another concept. Only such a label can become a name; a person's always stays."
+            "label and than a label of another concept. Only such a label can become a name; a person's always stays. "
+            "They are chosen by the figures that their cards show, which flatter them a little."
         )
     if better and st.button(f"Take all that do better ({len(better):,})", icon=":material/done_all:", key="take-all"):
         state.keep("labels_accepted", take(shown, better))
         st.rerun()
     taken = state.kept("labels_accepted")
     if taken is not None:
-        st.success(for_markdown(f"{taken:,} labels taken over; those of people stay."), icon=":material/check:")
+        st.success(
+            for_markdown(f"{taken:,} label{'s' * (taken != 1)} taken over; those of people stay."),
+            icon=":material/check:",
+        )
         state.keep("labels_accepted", None)
     if not all_of_them:
         return

@@ -162,7 +162,7 @@ def test_one_button_takes_the_labels_that_do_better_and_no_other(run: Run) -> No
     assert table[vague] == "stays a proposal: claims nothing"
     button = next(b for b in app.button if b.label == "Take all that do better (1)")
     app = button.click().run()
-    assert "1 labels taken over" in texts(app)
+    assert "1 label taken over" in texts(app)
     labels = open_store(run.workspace).labels(run.ids["sae"])
     assert {neuron: (found.text, found.source) for neuron, found in labels.items()} == {good: (label, "llm")}
     row = app.dataframe[0].value.set_index("#").loc[good]
@@ -217,7 +217,7 @@ def test_each_kind_of_failure_has_the_command_that_helps(run: Run) -> None:
     assert "--again" not in shown(open_page("labels")), "no call helps where there is too little to show"
     proposed(run, {}, {0: Failure.TRUNCATED, 1: Failure.CAP, 2: Failure.SERVER})
     page = shown(open_page("labels"))
-    assert "<span>--max-tokens 1600</span>" in page and "--token-cap N" in page and "For 1 concept." in page
+    assert "<span>--again</span>" in page and "--token-cap N" in page and "For 1 concept." in page
 
 
 def test_ratings_are_summed_up_with_their_agreement(run: Run) -> None:
