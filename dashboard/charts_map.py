@@ -14,9 +14,10 @@ MANY = 5_000
 """From this many points on the browser draws with WebGL."""
 SIZES = {MANY: (3.0, 9.0), 1_500: (3.5, 11.0), 0: (5.0, 16.0)}
 """Least and largest diameter of a point in pixels, from how many points on."""
+HEIGHT = 600
 MARGIN = 0.07
 """Around the points, as a share of the map's extent."""
-WIDE, NARROW = (1060, 450), (270, 250)
+WIDE, NARROW = (1060, 450), (270, 380)
 """Pixels of the points' extent on a screen and on a phone, for which labels are kept apart."""
 N_LABELS, N_NARROW = 30, 6
 LABEL_LENGTH, LETTER, LINE = 26, 6.8, 18
@@ -65,7 +66,7 @@ def map_figure(atlas: Atlas, colour: Colour, *, dark: bool, unit: str) -> go.Fig
         )  # fmt: skip
     figure = go.Figure(traces)
     figure.update_layout(
-        margin={"l": 4, "r": 4, "t": 8, "b": 4}, hovermode="closest", uirevision="map",
+        height=HEIGHT, margin={"l": 4, "r": 4, "t": 8, "b": 4}, hovermode="closest", uirevision="map",
         dragmode="pan", showlegend=bool(colour.kinds),
         legend={"orientation": "h", "y": -0.02, "yanchor": "top", "x": 0, "itemsizing": "constant", "title": None},
         xaxis={"visible": False, "range": _span(atlas.xy[:, 0])},

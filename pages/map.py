@@ -105,7 +105,7 @@ def show_map(what: str, atlas: Atlas, colour: Colour) -> None:
     with st.container(border=True, key="map"):
         st.plotly_chart(
             map_figure(atlas, colour, dark=is_dark(), unit="of viewers"), key=f"map-{what}", on_select="rerun",
-            height="stretch", selection_mode=("points", "box", "lasso"),
+            selection_mode=("points", "box", "lasso"),
             config={
                 "displaylogo": False, "displayModeBar": True, "scrollZoom": True,
                 "modeBarButtons": [["pan2d", "select2d", "lasso2d"], ["zoomIn2d", "zoomOut2d", "resetScale2d"]],
