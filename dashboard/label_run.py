@@ -137,10 +137,12 @@ def show_offers(shown: Run) -> None:
     all_of_them = cache.offers(shown.id)
     better = [offer for offer in all_of_them if offer.better]
     if all_of_them:
+        n_same = sum(offer.reason == "same" for offer in all_of_them)
+        already = f" {n_same:,} more {'is' if n_same == 1 else 'are'} the name already." if n_same else ""
         show_note(
             f"{len(better):,} of {len(all_of_them):,} labels of the model tell held-out titles better than the keyword "
-            "label and than a label of another concept. Only such a label can become a name; a person's always stays. "
-            "They are chosen by the figures that their cards show, which flatter them a little."
+            f"label and than a label of another concept.{already} Only such a label can become a name; "
+            "a person's always stays. They are chosen by the figures that their cards show, which flatter them a little."
         )
     if better and st.button(f"Take all that do better ({len(better):,})", icon=":material/done_all:", key="take-all"):
         state.keep("labels_accepted", take(shown, better))
@@ -156,8 +158,8 @@ def show_offers(shown: Run) -> None:
         return
     view = pd.DataFrame(
         {
-            "#": offer.neuron, "Now": named(offer.now, offer.neuron), "Source": offer.source, "Model": offer.label,
-            "What becomes of it": _fate(offer),
+            "#": offer.neuron, "Model": offer.label, "What becomes of it": _fate(offer),
+            "Now": named(offer.now, offer.neuron), "Source": offer.source,
             "Now, random": offer.old["random"], "Model, random": offer.new["random"],
             "Now, similar": offer.old["hard"], "Model, similar": offer.new["hard"],
             "Verdict": status_text(offer.new["status"]),

@@ -162,7 +162,7 @@ def test_one_button_takes_the_labels_that_do_better_and_no_other(run: Run) -> No
     assert table[vague] == "stays a proposal: claims nothing"
     button = next(b for b in app.button if b.label == "Take all that do better (1)")
     app = button.click().run()
-    assert "1 label taken over" in texts(app)
+    assert "1 label taken over" in texts(app) and "1 more is the name already" in shown(app)
     labels = open_store(run.workspace).labels(run.ids["sae"])
     assert {neuron: (found.text, found.source) for neuron, found in labels.items()} == {good: (label, "llm")}
     row = app.dataframe[0].value.set_index("#").loc[good]
