@@ -142,7 +142,7 @@ def show_offers(shown: Run) -> None:
         show_note(
             f"{len(better):,} of {len(all_of_them):,} labels of the model tell held-out titles better than the keyword "
             f"label and than a label of another concept.{already} Only such a label can become a name; "
-            "a person's always stays. They are chosen by the figures that their cards show, which flatter them a little."
+            "a person's always stays. They are chosen by the figures on their cards, which flatter them a little."
         )
     if better and st.button(f"Take all that do better ({len(better):,})", icon=":material/done_all:", key="take-all"):
         state.keep("labels_accepted", take(shown, better))
