@@ -41,11 +41,20 @@ def item_link(item_id: str, title: str, note: str = "") -> None:
     )
 
 
+def viewer_name(viewer_id: str) -> str:
+    """Call a viewer by the id, which may say itself what it is of. Untrusted text.
+
+    >>> viewer_name("42"), viewer_name("viewer-42")
+    ('Viewer 42', 'viewer-42')
+    """
+    return viewer_id if viewer_id.casefold().startswith("viewer") else f"Viewer {viewer_id}"
+
+
 def viewer_link(viewer_id: str, note: str = "") -> None:
     """Draw a link to a viewer, with a quiet word after the id."""
     st.page_link(
         path_of("viewer"),
-        label=f"Viewer {for_markdown(viewer_id, 40)}{f' :gray[{for_markdown(note, 40)}]' if note else ''}",
+        label=f"{for_markdown(viewer_name(viewer_id), 48)}{f' :gray[{for_markdown(note, 40)}]' if note else ''}",
         query_params=state.link(viewer=viewer_id),
     )
 

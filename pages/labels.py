@@ -149,7 +149,7 @@ def show_table(cards: pd.DataFrame) -> int | None:
     names = {ALL: "All"} | {status: status_text(status) for status in STATUSES}
     st.segmented_control(
         "Verdict", list(names), format_func=names.__getitem__, key=state.show_choice(VERDICT, verdict),
-        on_change=state.take_page_choice, args=(VERDICT,), required=True,
+        on_change=state.take_page_choice, args=(VERDICT, ALL), required=True,
     )  # fmt: skip
     found = cards if verdict == ALL else cards[cards["status"] == verdict]
     found = found.sort_values(["random_low", "hard", "neuron"], ascending=[False, False, True], kind="stable")

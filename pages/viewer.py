@@ -15,7 +15,7 @@ from dashboard.charts import number, percent, signed
 from dashboard.charts_portrait import Column, Part, lists_html, waterfall_figure
 from dashboard.glossary import help_of
 from dashboard.listing import named
-from dashboard.navigation import go, item_link
+from dashboard.navigation import go, item_link, viewer_name
 from dashboard.panels import (
     Metric,
     show_card,
@@ -81,9 +81,7 @@ def show_head(shown: Run, user: int) -> None:
     unseen = "never seen by the SAE" if user in shown.split.unseen_users else "was in the SAE's training"
     chips = [("simulated viewer", False)] * shown.dataset.simulated + [(unseen, False)]
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        show_header(
-            id_ if id_.casefold().startswith("viewer") else f"Viewer {id_}", QUESTION, chips + attributes(shown, user)
-        )
+        show_header(viewer_name(id_), QUESTION, chips + attributes(shown, user))
         with st.container(horizontal=True, width="content", gap="small"):
             show_save(shown, "viewers", [id_])
             if st.button("Steer this viewer", type="primary", icon=":material/tune:"):

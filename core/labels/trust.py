@@ -78,7 +78,7 @@ def verdict(label: str, status: Status, causal: Causal | None) -> str:
         "moves": f"Fires on more, or on other, than {label}; promoting it raises that.",
         "fails": f"{label} could not be confirmed on items that it was not made from.",
         "mixed": f"No label; behaves as {other}." if other else "No label: nothing in common that the catalogue knows.",
-        "untested": "Not tested: too few items fire it.",
+        "untested": "Not tested: too few of the titles that fire it were kept for a test.",
     }[status]
 
 
