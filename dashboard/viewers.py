@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from core.labels.keywords import MIXED, UNCLEAR
 from core.recommenders.base import rank
 from core.runs import Run
 from dashboard import cache
@@ -52,7 +53,7 @@ def starting_concepts(run: Run, viewer: Viewer) -> list[int]:
     """
     concepts = cache.concepts(run.id)
     alive = concepts[concepts["alive"]]
-    named = alive[~alive["label"].str.startswith("Mixed")]  # "Less Mixed" would tell nobody what moves
+    named = alive[~alive["label"].str.startswith((MIXED, UNCLEAR))]  # "Less Mixed" would tell nobody what moves
     alive = alive if named.empty else named
     if alive.empty:
         return []

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from core.labels.keywords import MIXED
+from core.labels.keywords import MIXED, UNCLEAR
 from core.neurons.relatives import Relatives
 from core.runs import Run
 from core.store import basis_of
@@ -87,9 +87,9 @@ def link(shown: Run, j: int, note: str) -> None:
 
 
 def told(shown: Run, j: int) -> str:
-    """Give the label of a concept; where that is "Mixed", which many are, with the title that fires it most, if any."""
+    """Give the label of a concept; where it claims nothing, as many do, with the title that fires it most, if any."""
     label, top = named(str(shown.table.frame["label"].iloc[j]), j), int(shown.table.top_items[j, 0])
-    if label != MIXED:
+    if label not in (MIXED, UNCLEAR):
         return label
     return (
         f"{label} · top: {shown.dataset.item_table['title'].iloc[top]}" if top >= 0 else f"{label} · fires for no title"

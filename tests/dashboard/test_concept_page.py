@@ -186,11 +186,11 @@ def _arrays(run: Run) -> dict[str, np.ndarray]:
     return dict(run.workspace.arrays("relatives", folder.name))
 
 
-def test_a_mixed_concept_is_told_from_other_mixed_ones_by_its_strongest_title() -> None:
+def test_a_concept_whose_label_claims_nothing_is_told_from_others_by_its_strongest_title() -> None:
     table = SimpleNamespace(
-        frame=pd.DataFrame({"label": ["Mixed · #0", "Horror", "Mixed · #2"]}), top_items=np.array([[1], [0], [-1]])
+        frame=pd.DataFrame({"label": ["Mixed · #0", "Horror", "Unclear · #2"]}), top_items=np.array([[1], [0], [-1]])
     )
     run: Any = SimpleNamespace(
         table=table, dataset=SimpleNamespace(item_table=pd.DataFrame({"title": ["Alien", "Big"]}))
     )
-    assert [told(run, j) for j in range(3)] == ["Mixed · top: Big", "Horror", "Mixed · fires for no title"]
+    assert [told(run, j) for j in range(3)] == ["Mixed · top: Big", "Horror", "Unclear · fires for no title"]
