@@ -12,22 +12,13 @@ from typing import Annotated, Any
 
 import typer
 
-from core.analyse_command import AnalysesOption, analyse_command, say_analysed
-from core.configs import check
-from core.data.download import CATALOGUE, available, fetch
-from core.doctor import examine
-from core.errors import UserError, one_line
-from core.import_commands import import_app
-from core.label_command import label_command
-from core.notes_command import export_notes_command, import_notes_command
-from core.pipeline import DEMO, BuildRequest, build
-from core.presets import PRESETS
-from core.recommenders.base import RECOMMENDERS
-from core.runs import Run, open_run, steer_viewer
-from core.sae_commands import export_sae_command, train_sae_command
-from core.steering.steering import parse_edits
-from core.sweep_command import sweep_command
-from core.terminal import (
+from core.commands.analyse import AnalysesOption, analyse_command, say_analysed
+from core.commands.imports import import_app
+from core.commands.label import label_command
+from core.commands.notes import export_notes_command, import_notes_command
+from core.commands.sae import export_sae_command, train_sae_command
+from core.commands.sweep import sweep_command
+from core.commands.terminal import (
     DEFAULT_WORKSPACE,
     DEMO_WORKSPACE,
     ROOT,
@@ -42,6 +33,15 @@ from core.terminal import (
     say_built,
     write_json,
 )
+from core.configs import check
+from core.data.download import CATALOGUE, available, fetch
+from core.doctor import examine
+from core.errors import UserError, one_line
+from core.pipeline import DEMO, BuildRequest, build
+from core.presets import PRESETS
+from core.recommenders.base import RECOMMENDERS
+from core.runs import Run, open_run, steer_viewer
+from core.steering.steering import parse_edits
 from core.workspace import Workspace, to_plain
 
 UsageError: type[Exception] = typer.BadParameter.mro()[1]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import typer
 
+from core.commands.terminal import bars
 from core.errors import ConfigError, near, one_line
 from core.labels.costs import price_of
 from core.labels.endpoint import KEY_VARIABLE, endpoint_of
@@ -12,7 +13,6 @@ from core.labels.plan import PRESETS, Estimate, Evidences, Plan, estimate
 from core.labels.runner import label_neurons
 from core.labels.stored import LABELLED, Labels
 from core.runs import open_run
-from core.terminal import bars
 
 _SHOWN = 10
 

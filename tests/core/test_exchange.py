@@ -11,11 +11,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from core.__main__ import main
+from core.commands.terminal import Bars
 from core.exchange import bring_sae
 from core.runs import Run, list_runs, open_run
 from core.sae.config import TrainConfig
 from core.sae.trainer import train
-from core.terminal import Bars
 from core.workspace import Workspace
 from tests.core.test_command_line import two_lines
 

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from core.commands.terminal import DEFAULT_WORKSPACE, WorkspaceOption
 from core.recommenders.base import resolve
-from core.terminal import DEFAULT_WORKSPACE, WorkspaceOption
 
 _ASK = "core.labels.command:ask"
 """Resolved when it is needed: the SDK behind it takes half a second to import."""

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
+from core.commands.terminal import DEFAULT_WORKSPACE, WorkspaceOption
 from core.errors import ConfigError
 from core.store import open_store
 from core.store.exchange import bring_in, collect
 from core.store.file import MAX_BYTES, read_json, to_json
-from core.terminal import DEFAULT_WORKSPACE, WorkspaceOption
 
 N_SHOWN = 10
 

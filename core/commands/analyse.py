@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from core.analyses.base import KNOWN, analyse
+from core.commands.terminal import DEFAULT_WORKSPACE, WorkspaceOption, bars
 from core.runs import Run, open_run
-from core.terminal import DEFAULT_WORKSPACE, WorkspaceOption, bars
 
 AnalysesOption = Annotated[
     bool, typer.Option("--analyses/--no-analyses", help="Analyse the neurons too: python -m core analyse.")

@@ -5,14 +5,7 @@ from typing import Annotated
 
 import typer
 
-from core.errors import ConfigError, one_line
-from core.pipeline import BuildRequest
-from core.presets import PRESETS
-from core.recommenders.base import RECOMMENDERS
-from core.sweep.grid import CSV, HTML, JSON, LOSS_BOUND, SweepRequest, plans_of, read_grid, sweep
-from core.sweep.page import COLUMNS
-from core.sweep.points import Sweep
-from core.terminal import (
+from core.commands.terminal import (
     DEFAULT_WORKSPACE,
     DataDirOption,
     JsonOption,
@@ -23,6 +16,13 @@ from core.terminal import (
     read_settings,
     write_json,
 )
+from core.errors import ConfigError, one_line
+from core.pipeline import BuildRequest
+from core.presets import PRESETS
+from core.recommenders.base import RECOMMENDERS
+from core.sweep.grid import CSV, HTML, JSON, LOSS_BOUND, SweepRequest, plans_of, read_grid, sweep
+from core.sweep.page import COLUMNS
+from core.sweep.points import Sweep
 from core.workspace import Workspace
 
 MOST_POINTS = 24

@@ -17,7 +17,7 @@ from core.presets import PRESETS
 from core.runs import Run
 from core.workspace import to_plain
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DEMO_WORKSPACE = ROOT / "data" / "workspaces" / "demo"
 DEFAULT_WORKSPACE = ROOT / "data" / "workspaces" / "default"
 

@@ -6,13 +6,13 @@ from typing import Annotated
 
 import typer
 
+from core.commands.terminal import DEFAULT_WORKSPACE, SeedOption, SetOption, WorkspaceOption, bars, read_settings
 from core.configs import from_dict
 from core.errors import ConfigError
 from core.exchange import Format, check_place, export_sae, read_vectors, write_sae
 from core.progress import no_progress
 from core.recommenders.base import resolve
 from core.runs import open_run
-from core.terminal import DEFAULT_WORKSPACE, SeedOption, SetOption, WorkspaceOption, bars, read_settings
 from core.unfinished import Unfinished
 from core.workspace import Workspace
 

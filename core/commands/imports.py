@@ -7,7 +7,19 @@ from typing import Annotated, Literal, NamedTuple
 
 import typer
 
-from core.analyse_command import say_analysed
+from core.commands.analyse import say_analysed
+from core.commands.terminal import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    PresetOption,
+    SeedOption,
+    SetOption,
+    WorkspaceOption,
+    bars,
+    read_settings,
+    say_built,
+    write_json,
+)
 from core.configs import check
 from core.data.brought import Tables
 from core.errors import one_line
@@ -23,18 +35,6 @@ from core.imports import (
 from core.pipeline import Brought, adopt, adopt_sae, plan_adoption
 from core.progress import Progress
 from core.runs import open_recommender
-from core.terminal import (
-    DEFAULT_WORKSPACE,
-    JsonOption,
-    PresetOption,
-    SeedOption,
-    SetOption,
-    WorkspaceOption,
-    bars,
-    read_settings,
-    say_built,
-    write_json,
-)
 from core.workspace import Workspace
 
 import_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Open a model that was trained elsewhere.")
