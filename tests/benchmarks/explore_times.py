@@ -77,14 +77,17 @@ def generated(folder: Path) -> Run:
 
 
 DRAWN = """([ready, before]) => {
-  const notes = [...document.querySelectorAll('[data-testid=stMain] .sl-note')].map(e => e.innerText);
+  const notes = [...document.querySelectorAll('[data-testid=stMain] .sl-note')].map(e => e.textContent);
   const note = notes.find(text => / concepts/.test(text));
   const grid = document.querySelector('[data-testid=stDataFrame] table[aria-rowcount]');
   if (!note || note === before || !grid || !document.querySelector(ready)) return false;
   const said = Number(note.split(' ')[0].replaceAll(',', ''));
   return Number(grid.getAttribute('aria-rowcount')) === Math.min(said, 1000) + 1 && note;
 }"""
-"""Whether the sentence above the table is another one, the table has as many rows as it says and the script stopped."""
+"""Whether the sentence above the table is another one, the table has as many rows as it says and the script stopped.
+
+Looked at in every frame: `innerText` would lay the page out each time, and be measured along.
+"""
 PLACE = """(k) => {
   const chart = document.querySelector('.js-plotly-plot'), box = chart.getBoundingClientRect();
   const { xaxis, yaxis } = chart._fullLayout, trace = chart._fullData.find(t => t.customdata.length > k);
@@ -116,7 +119,9 @@ def concepts_times(page: Page, url: str, rounds: int) -> dict[str, list[float]]:
         return lambda: box.press("Enter")
 
     def chip(name: str) -> Callable[[], None]:
-        return page.get_by_role("button", name=name, exact=True).click
+        area = page.get_by_role("button", name=name, exact=True).bounding_box()
+        assert area is not None
+        return lambda: page.mouse.click(area["x"] + area["width"] / 2, area["y"] + area["height"] / 2)
 
     for turn in range(rounds + 2):
         name = ("Rare", "Genre", "Common")[turn % 3]
