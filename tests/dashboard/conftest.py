@@ -9,6 +9,7 @@ import pytest
 import streamlit as st
 from playwright.sync_api import Browser
 
+from core.analyses.base import KNOWN
 from core.pipeline import build
 from core.runs import Run
 from core.workspace import Workspace
@@ -39,6 +40,14 @@ def full(tiny_run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     monkeypatch.setenv("STEERLENS_WORKSPACE", str(tiny_run.workspace.path))
     monkeypatch.setattr("dashboard.cache.open_run", lambda *_: tiny_run)
     return tiny_run
+
+
+@pytest.fixture
+def unanalysed(full: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The pages show a finished run of which no analysis is there, whatever other tests have made of it."""
+    for name, known in KNOWN.items():
+        monkeypatch.setitem(KNOWN, name, known._replace(version=10_000))
+    return full
 
 
 @pytest.fixture

@@ -124,8 +124,8 @@ def test_relatives_are_linked_with_what_relates_them(related: Run) -> None:
     assert f":gray[−{-found.opposite.values[j, 0]:.2f} · #{other}]" in links(app)
 
 
-def test_what_is_not_computed_yet_is_told_with_the_command_and_the_rest_is_shown(full: Run) -> None:
-    text = html_of(open_page("concept", neuron=str(best(full))))
+def test_what_is_not_computed_yet_is_told_with_the_command_and_the_rest_is_shown(unanalysed: Run) -> None:
+    text = html_of(open_page("concept", neuron=str(best(unanalysed))))
     assert re.search(r"Not computed yet: opposite concepts.*--what relatives", text)
     assert "What makes it fire" in text
     for tab, name in (("Dose-response", "responses"), ("Who", "associations")):
@@ -133,9 +133,9 @@ def test_what_is_not_computed_yet_is_told_with_the_command_and_the_rest_is_shown
 
 
 def test_pushes_of_a_scorer_that_is_not_linear_wait_for_the_analysis(
-    full: Run, monkeypatch: pytest.MonkeyPatch
+    unanalysed: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(full.recommender), "linear", None)
+    monkeypatch.setattr(type(unanalysed.recommender), "linear", None)
     assert "--what relatives" in html_of(open_page("concept", tab="Pushes"))
 
 

@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 from core.pipeline import build
 from core.runs import Run
 from core.workspace import Workspace
-from dashboard.charts import signed
+from dashboard.charts import number, signed
 from dashboard.state import LADDER
 from tests.conftest import tiny_request
 
@@ -166,8 +166,8 @@ def test_what_a_concept_pushes_up_and_down_are_the_ends_of_its_row(full: Run) ->
         assert f"<span>{signed(float(effect[item]))}</span></div>" in shown(app)
 
 
-def test_next_and_previous_follow_the_list(full: Run) -> None:
-    order = full.table.frame.sort_values("evidence", ascending=False)
+def test_next_and_previous_follow_the_list(unanalysed: Run) -> None:
+    order = unanalysed.table.frame.sort_values("evidence", ascending=False)
     first, second = (int(j) for j in order.loc[order["alive"], "neuron"].head(2))
     app = open_page("concept", neuron=str(first))
     assert app.button(key="before").disabled
@@ -410,4 +410,4 @@ def test_stability_is_shown_where_a_second_sae_was_trained_and_nowhere_else(
     for neuron in (frame["stability"].idxmin(), frame["stability"].idxmax()):
         value = frame["stability"].iloc[neuron]
         found = "found again" if value >= threshold else "not found again"
-        assert f"Stability {value:.2f}: {found}" in shown(open_page("concept", neuron=str(neuron)))
+        assert f"Stability {number(value)}: {found}" in shown(open_page("concept", neuron=str(neuron)))
