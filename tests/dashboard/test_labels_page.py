@@ -205,8 +205,8 @@ def test_a_running_labelling_says_how_far_it_is_and_what_it_will_cost(run: Run) 
     with calls.working(run.id):
         page = shown(open_page("labels"))
     calls.close()
-    said = r"Began 1 min \d+ s ago, about 3 min \d+ s left\. 2 without a label so far\."  # the page is drawn a moment later
-    assert re.search(said, page)
+    said = r"Began 1 min \d+ s ago, about 3 min \d+ s left\. 2 without a label so far\."
+    assert re.search(said, page)  # the page is drawn a moment later
     assert "Spent 0.0200 US dollars of at most 1, about 0.0800 at the end, 5,000 tokens." in page
     assert "No sign of life for 1 min" in progress_text(beat, beat.at + 60)
     assert "not known yet" in progress_text(beat._replace(left_s=None), beat.at)
